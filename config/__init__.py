@@ -1,0 +1,1 @@
+"""Settings of the node: one schema, its loader and the documented default file."""

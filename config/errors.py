@@ -1,0 +1,32 @@
+"""The exception tree of the node.
+
+Every exception the node raises on purpose is permanent or transient, and whoever retries reads
+only that::
+
+    NodeError
+    ├── PermanentError          the input or the configuration is at fault: a retry changes nothing
+    │   ├── ConfigError         config.loader: a settings file that cannot be used
+    │   ├── Rejection           pipeline.errors: a study that cannot be measured, and why
+    │   ├── WeightsError        models.registry: weights missing, altered or of another shape
+    │   └── StorageInUse        storage: another process serves this data folder
+    └── TransientError          may pass: try again later
+        ├── StorageFull         storage: no space left for another object
+        ├── NotYetCovered       pipeline.errors: the stack still ends inside the ventricle
+        └── PeerUnavailable     dicom_node: a DICOM peer does not answer or refuses for now
+"""
+
+
+class NodeError(Exception):
+    """Base of every exception the node raises on purpose."""
+
+
+class PermanentError(NodeError):
+    """The input or the configuration is at fault; a retry changes nothing."""
+
+
+class TransientError(NodeError):
+    """May pass by itself; worth a retry with growing delay."""
+
+
+class ConfigError(PermanentError):
+    """A settings file that cannot be used; the message names each key and what is allowed."""

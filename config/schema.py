@@ -1,0 +1,217 @@
+"""The one settings schema of the node.
+
+Each class is one TOML table of the configuration file; `config/default.toml` documents every key
+and is tested to hold exactly these defaults.
+"""
+
+import ipaddress
+import re
+from pathlib import Path
+from typing import Annotated, Literal, Self
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
+
+
+def _ae_title(value: str) -> str:
+    """Check an AE title: 1 to 16 printable ASCII characters, no backslash (PS3.5 6.2, VR AE)."""
+    title = value.strip()
+    if not re.fullmatch(r"[\x20-\x5b\x5d-\x7e]{1,16}", title):
+        raise ValueError("an AE title has 1 to 16 printable ASCII characters and no backslash")
+    return title
+
+
+def _network(value: str) -> str:
+    """Check an address or network in CIDR notation."""
+    ipaddress.ip_network(value, strict=False)
+    return value
+
+
+def _regular_expression(value: str) -> str:
+    try:
+        re.compile(value)
+    except re.error as error:
+        raise ValueError(f"not a regular expression: {error}") from error
+    return value
+
+
+def _timezone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (ZoneInfoNotFoundError, ValueError) as error:
+        raise ValueError("not an IANA time zone such as 'Europe/Berlin'") from error
+    return value
+
+
+AETitle = Annotated[str, AfterValidator(_ae_title)]
+Network = Annotated[str, AfterValidator(_network)]
+RegularExpression = Annotated[str, AfterValidator(_regular_expression)]
+TimeZone = Annotated[str, AfterValidator(_timezone)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class NodeSettings(_Table):
+    """`[node]`: how the node presents itself on the DICOM network."""
+
+    ae_title: AETitle = "CARDIACCAD"
+    host: str = "0.0.0.0"  # noqa: S104 - a hospital node listens on its network by default
+    port: Port = 11112
+    check_called_ae_title: bool = True
+    accept_unknown_peers: bool = False
+    max_associations: PositiveInt = 25
+    max_pdu_bytes: Annotated[int, Field(ge=4096, le=1_048_576)] = 131_072
+    acse_timeout_s: PositiveFloat = 30
+    dimse_timeout_s: PositiveFloat = 60
+    network_timeout_s: PositiveFloat = 60
+
+
+class PeerSettings(_Table):
+    """`[[peers]]`: a DICOM peer that may open associations to the node."""
+
+    ae_title: AETitle
+    addresses: tuple[Network, ...] = ()
+    query_host: str | None = None
+    query_port: Port | None = None
+
+    @model_validator(mode="after")
+    def _query_is_whole(self) -> Self:
+        if (self.query_host is None) != (self.query_port is None):
+            raise ValueError("query_host and query_port are given together or not at all")
+        return self
+
+
+class StorageSettings(_Table):
+    """`[storage]`: where studies and the database lie, and how long originals are kept."""
+
+    folder: Path = Path("dicom-node-data")
+    delete_delivered_after_days: NonNegativeFloat = 7
+    delete_unused_after_days: NonNegativeFloat = 30
+    warn_free_mb: NonNegativeFloat = 5000
+    refuse_free_mb: NonNegativeFloat = 1000
+
+
+class CompletionSettings(_Table):
+    """`[completion]`: when a stack counts as complete."""
+
+    quiet_s: PositiveFloat = 60
+    early_start: bool = True
+    settle_s: NonNegativeFloat = 1.0
+    min_slices: Annotated[int, Field(ge=3)] = 6
+    sweep_interval_s: PositiveFloat = 0.5
+
+
+class RouteSettings(_Table):
+    """`[[routes]]`: header rules that propose a pipeline; the first that matches wins."""
+
+    pipeline: str
+    modality: tuple[str, ...] = ("MR",)
+    series_description: RegularExpression = ""
+    exclude_series_description: RegularExpression = ""
+    exclude_image_types: tuple[str, ...] = ("DERIVED", "P", "PHASE MAP", "VELOCITY MAP", "VELOCITY")
+    source_ae_titles: tuple[AETitle, ...] = ()
+
+
+class CineSettings(_Table):
+    """`[pipelines.cine]`: the cine short-axis chain."""
+
+    enabled: bool = True
+    localiser: str = "heart_localiser"
+    segmenter: str = "cine_unet"
+    relevance_threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    min_phases_for_detection: Annotated[int, Field(ge=2)] = 8
+    max_missing_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.1
+
+
+class PipelinesSettings(_Table):
+    """`[pipelines.*]`: one table per pipeline."""
+
+    cine: CineSettings = CineSettings()
+
+
+class DestinationSettings(_Table):
+    """`[[destinations]]`: a DICOM peer that gets the results by C-STORE."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
+    ae_title: AETitle
+    host: str
+    port: Port
+    calling_ae_title: AETitle | None = None
+    source_ae_titles: tuple[AETitle, ...] = ()
+    retry_first_s: PositiveFloat = 10
+    retry_max_s: PositiveFloat = 14_400
+    give_up_after_days: PositiveFloat = 7
+
+
+class WorkerSettings(_Table):
+    """`[worker]`: where and how the networks run."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    processes: Annotated[int, Field(ge=1, le=64)] = 1
+    threads: Annotated[int, Field(ge=0)] = 0
+    job_time_limit_s: PositiveFloat = 900
+    lease_s: PositiveFloat = 60
+    max_attempts: PositiveInt = 3
+    retry_first_s: NonNegativeFloat = 5
+
+
+class LogSettings(_Table):
+    """`[log]`: structured log on standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["console", "json"] = "console"
+
+
+class SiteSettings(_Table):
+    """`[site]`: what the results say of the place they come from."""
+
+    timezone: TimeZone = "UTC"
+    institution: Annotated[str, Field(max_length=64)] = ""
+    station_name: Annotated[str, Field(max_length=16)] = ""
+
+
+CINE_ROUTE = RouteSettings(
+    pipeline="cine",
+    exclude_series_description=(
+        r"(?i)\b([234] ?-?ch(amber)?|lax|long axis|lvot|rvot|t[12]|flow|tag|perf|lge|de|psir|scout|loc)"
+    ),
+)
+
+
+class Settings(_Table):
+    """All settings of the node."""
+
+    node: NodeSettings = NodeSettings()
+    peers: tuple[PeerSettings, ...] = ()
+    storage: StorageSettings = StorageSettings()
+    completion: CompletionSettings = CompletionSettings()
+    routes: tuple[RouteSettings, ...] = (CINE_ROUTE,)
+    pipelines: PipelinesSettings = PipelinesSettings()
+    destinations: tuple[DestinationSettings, ...] = ()
+    worker: WorkerSettings = WorkerSettings()
+    log: LogSettings = LogSettings()
+    site: SiteSettings = SiteSettings()
+
+    @model_validator(mode="after")
+    def _references_hold(self) -> Self:
+        known = set(PipelinesSettings.model_fields)
+        for route in self.routes:
+            if route.pipeline not in known:
+                allowed = ", ".join(sorted(known))
+                raise ValueError(f"routes: no pipeline '{route.pipeline}'; allowed: {allowed}")
+        names = [destination.name for destination in self.destinations]
+        if len(names) != len(set(names)):
+            raise ValueError("destinations: each name may stand only once")
+        return self

@@ -1,0 +1,1 @@
+"""The DICOM node: what speaks DICOM on the wire, the worker and the command line."""

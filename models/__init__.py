@@ -1,0 +1,1 @@
+"""Models: architectures, registry, weights, prediction, training and synthetic data."""

@@ -1,0 +1,1 @@
+"""Pipeline: from received instances to measured, written results."""

@@ -1,0 +1,1 @@
+"""Storage: the instance store, stacks, jobs, results and the outbox."""
