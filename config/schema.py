@@ -185,7 +185,8 @@ class SiteSettings(_Table):
 CINE_ROUTE = RouteSettings(
     pipeline="cine",
     exclude_series_description=(
-        r"(?i)\b([234] ?-?ch(amber)?|lax|long axis|lvot|rvot|t[12]|flow|tag|perf|lge|de|psir|scout|loc)"
+        r"(?i)\b([234] ?-?ch(amber)?|lax|long axis|lvot|rvot|t[12]|flow|tag|perf|lge|de|psir|scout"
+        r"|loc)"
     ),
 )
 

@@ -3,7 +3,7 @@
 from config.errors import PermanentError, TransientError
 
 
-class Rejection(PermanentError):
+class Rejection(PermanentError):  # noqa: N818 - the field term
     """A stack that cannot be measured.
 
     Parameters
@@ -24,5 +24,5 @@ class Rejection(PermanentError):
         super().__init__(f"{code}: {reason}{where}")
 
 
-class NotYetCovered(TransientError):
+class NotYetCovered(TransientError):  # noqa: N818
     """An early start found an end slice with LV on it: more slices are probably on their way."""
