@@ -1,0 +1,80 @@
+from pathlib import Path
+
+import pytest
+
+from config import DEFAULT_FILE
+from config.errors import ConfigError
+from config.loader import load_settings
+from config.schema import Settings
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "node.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_default_file_holds_the_defaults() -> None:
+    loaded = load_settings(DEFAULT_FILE, {})
+    expected = Settings().model_dump()
+    actual = loaded.model_dump()
+    assert actual["storage"].pop("folder") == DEFAULT_FILE.parent / expected["storage"].pop(
+        "folder"
+    )
+    assert actual == expected
+
+
+def test_default_file_names_every_key() -> None:
+    text = DEFAULT_FILE.read_text(encoding="utf-8")
+    for table in Settings.model_fields:
+        assert f"[{table}" in text or f"[[{table}]]" in text
+    for model in (Settings.model_fields["peers"], Settings.model_fields["destinations"]):
+        for key in model.annotation.__args__[0].model_fields:
+            assert f"# {key} = " in text
+
+
+def test_folder_is_relative_to_the_file(tmp_path: Path) -> None:
+    settings = load_settings(write(tmp_path, '[storage]\nfolder = "data"'), {})
+    assert settings.storage.folder == tmp_path / "data"
+
+
+def test_environment_overrides_the_file(tmp_path: Path) -> None:
+    path = write(tmp_path, "[node]\nport = 104")
+    assert load_settings(path, {"DICOM_NODE__NODE__PORT": "4242"}).node.port == 4242
+    assert load_settings(path, {"DICOM_NODE_DATA": "x"}).node.port == 104
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[node]\nport = 70000", r"node\.port = 70000: .*less than or equal to 65535"),
+        ("[node]\nprot = 104", r"node\.prot: unknown key; did you mean 'port'\?.*ae_title"),
+        ("[nod]\nport = 104", r"nod: unknown key; did you mean 'node'\?"),
+        ('[[destinations]]\nname = "a"', r"destinations\.0\.ae_title: is needed"),
+        (
+            '[[destinations]]\nhots = "a"',
+            r"destinations\.0\.hots: unknown key; did you mean 'host'",
+        ),
+        ('[[routes]]\npipeline = "x"', r"no pipeline 'x'; allowed: cine"),
+        ('[node]\nae_title = "A TITLE THAT IS TOO LONG"', r"node\.ae_title.*1 to 16 printable"),
+        ('[[peers]]\nae_title = "A"\naddresses = ["1.2.3"]', r"peers\.0\.addresses\.0"),
+        ('[[peers]]\nae_title = "A"\nquery_port = 104', r"peers\.0.*given together"),
+        ('[worker]\ndevice = "tpu"', r"worker\.device = 'tpu': .*'auto', 'cpu' or 'cuda'"),
+        ('[site]\ntimezone = "Mars/Olympus"', r"site\.timezone.*IANA"),
+        ("[node", r"not a TOML file"),
+    ],
+)
+def test_error_names_the_key_and_what_is_allowed(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_settings(write(tmp_path, text), {})
+
+
+def test_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"absent\.toml: cannot be read"):
+        load_settings(tmp_path / "absent.toml", {})
+
+
+def test_environment_cannot_reach_into_a_list(tmp_path: Path) -> None:
+    path = write(tmp_path, '[[peers]]\nae_title = "A"')
+    with pytest.raises(ConfigError, match="in the file alone"):
+        load_settings(path, {"DICOM_NODE__PEERS__AE_TITLE": "B"})
