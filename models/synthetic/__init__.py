@@ -1,0 +1,1 @@
+"""Synthetic cardiac images with known truth: numpy only, drawn from a seed."""
