@@ -4,22 +4,17 @@ Base to apex, atria and great vessels above the mitral plane, lung, liver and ch
 What is drawn is invented; nothing in it comes from a person.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from models.synthetic.heart import MYOCARDIAL_DENSITY_G_PER_ML, Heart, Section, draw_heart
-from models.synthetic.scene import (
-    Look,
-    View,
-    coil_sensitivity,
-    draw_look,
-    paint_heart,
-    paint_thorax,
-    texture,
-)
+from models.synthetic.chambers import Look, Painter, draw_look
+from models.synthetic.heart import MYOCARDIAL_DENSITY_G_PER_ML, Heart, draw_heart
+from models.synthetic.section import Section
+from models.synthetic.thorax import Thorax, draw_thorax
+from models.synthetic.view import View, texture
 
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
@@ -27,7 +22,7 @@ UInt8 = npt.NDArray[np.uint8]
 
 LV_CAVITY, LV_MYOCARDIUM, RV_CAVITY = 1, 2, 3
 _SHORTEST_HEART_MM = 45.0
-_PEAK = 1400.0  # intensity of blood near the heart, in stored units
+_BLOOD = 1000.0  # intensity of blood at the heart
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,23 +116,94 @@ def synthesise_cine(
     longest_mm = (slices - 2) * slice_spacing_mm
     if longest_mm < _SHORTEST_HEART_MM:
         raise ValueError(f"{slices} slices {slice_spacing_mm} mm apart are too few for a heart")
-    random = np.random.default_rng([seed, 0x5A])
-    heart = draw_heart(random, phases, slice_spacing_mm, longest_mm)
-    levels = _levels(random, heart, slices, slice_spacing_mm)
-    look = draw_look(random, heart)
+    streams = [np.random.default_rng(part) for part in np.random.SeedSequence(seed).spawn(5)]
+    for_heart, for_thorax, for_look, for_person, for_image = streams
+    heart = draw_heart(for_heart, phases, slice_spacing_mm, longest_mm)
+    thorax = draw_thorax(for_thorax, heart)
+    scene = _Scene(heart, thorax, draw_look(for_look, heart, thorax.fat), thickness_mm)
     frames = np.empty((phases, slices, rows, columns), np.float32)
     labels = np.zeros(frames.shape, np.uint8)
-    noise_level = random.uniform(0.012, 0.04)
-    for z, level in enumerate(levels):
-        shift = np.asarray(heart_offset_mm) + breath_shift_mm * random.standard_normal(2)
-        view = View.of(rows, columns, pixel_spacing_mm, shift, look.angle)
-        labels[:, z] = _label(heart, look.centre_at(level), view, level)
-        signal = _signal(random, heart, look, view, level, thickness_mm)
-        frames[:, z] = _rician(random, signal * coil_sensitivity(look, view), noise_level)
-    frames *= _PEAK
-    return _gather(
-        random, heart, frames, labels, pixel_spacing_mm, slice_spacing_mm, thickness_mm, ed_phase
+    grain = _Grain(for_image.uniform(0.012, 0.045), for_image.uniform(0.0, 0.15))
+    for z, level_mm in enumerate(_levels(for_image, heart, slices, slice_spacing_mm)):
+        shift_mm = np.asarray(heart_offset_mm) + breath_shift_mm * for_image.standard_normal(2)
+        view = View.of((rows, columns), pixel_spacing_mm, shift_mm, scene.look.angle)
+        labels[:, z] = scene.label(view, level_mm)
+        frames[:, z] = grain(for_image, scene.signal(for_image, view, level_mm))
+    heart_rate, height_m, weight_kg = _draw_person(for_person)
+    cine = SyntheticCine(
+        frames=np.roll(frames * np.float32(_BLOOD), ed_phase, axis=0),
+        labels=np.roll(labels, ed_phase, axis=0),
+        pixel_spacing_mm=pixel_spacing_mm,
+        slice_spacing_mm=slice_spacing_mm,
+        slice_thickness_mm=thickness_mm,
+        trigger_times_ms=np.arange(phases, dtype=np.float64) * (60_000 / heart_rate / phases),
+        heart_rate_bpm=heart_rate,
+        height_m=height_m,
+        weight_kg=weight_kg,
+        ed=ed_phase,
+        es=(heart.es + ed_phase) % phases,
+        truth={},
     )
+    return replace(cine, truth=_truth(cine, heart))
+
+
+@dataclass(frozen=True, slots=True)
+class _Scene:
+    """A heart in its thorax."""
+
+    heart: Heart
+    thorax: Thorax
+    look: Look
+    thickness_mm: float
+
+    def label(self, view: View, level_mm: float) -> UInt8:
+        """Labels of one slice; [t, y, x]."""
+        labels = np.zeros((self.heart.phases, *view.shape), np.uint8)
+        centre = self.look.centre_at(level_mm)
+        window = view.window(centre)
+        section = Section.of(self.heart, level_mm, *view.polar(centre, window))
+        for phase, label in enumerate(labels):
+            edges = section.at(phase)
+            inner = label[window]
+            inner[edges.rv_mm > 0] = RV_CAVITY
+            inner[edges.epi_mm > 0] = LV_MYOCARDIUM
+            inner[edges.endo_mm > 0] = LV_CAVITY
+        return labels
+
+    def signal(self, random: np.random.Generator, view: View, level_mm: float) -> Float32:
+        """Signal of one slice without noise, averaged over its thickness; [t, y, x]."""
+        still = self.thorax.paint(random, view, level_mm)
+        frames = np.repeat(still[None], self.heart.phases, axis=0)
+        centre = self.look.centre_at(level_mm)
+        window = view.window(centre)
+        radius_mm, angle = view.polar(centre, window)
+        layers = np.zeros_like(frames[:, *window])
+        for depth_mm in level_mm + self.thickness_mm * np.array([-1 / 3, 0, 1 / 3]):
+            section = Section.of(self.heart, float(depth_mm), radius_mm, angle)
+            layers += Painter(self.heart, self.look, section, view.width_mm).paint(still[window])
+        frames[:, *window] = layers / 3
+        return frames * (texture(random, view, 0.05) * self.thorax.coil_sensitivity(view))
+
+
+@dataclass(frozen=True, slots=True)
+class _Grain:
+    """Receiver noise relative to blood, and the share of a pixel seen by each neighbour."""
+
+    noise: float
+    spread: float
+
+    def __call__(self, random: np.random.Generator, signal: Float32) -> Float32:
+        """Magnitude image (Rician noise), slightly smooth as after zero filling."""
+        real = signal + np.float32(self.noise) * random.standard_normal(signal.shape, np.float32)
+        imaginary = np.float32(self.noise) * random.standard_normal(signal.shape, np.float32)
+        magnitude = np.sqrt(real * real + imaginary * imaginary)
+        return self._smooth(self._smooth(magnitude).swapaxes(-1, -2)).swapaxes(-1, -2)
+
+    def _smooth(self, image: Float32) -> Float32:
+        out = image * np.float32(1 - 2 * self.spread)
+        out[..., 1:] += np.float32(self.spread) * image[..., :-1]
+        out[..., :-1] += np.float32(self.spread) * image[..., 1:]
+        return out
 
 
 def _check(phases: int, ed_phase: int, sizes: tuple[float, ...]) -> None:
@@ -147,94 +213,23 @@ def _check(phases: int, ed_phase: int, sizes: tuple[float, ...]) -> None:
         raise ValueError("rows, columns, spacings and thickness must be positive")
 
 
-def _levels(random: np.random.Generator, heart: Heart, slices: int, spacing_mm: float) -> Float64:
-    """Slice centres along the long axis, mm; the mitral plane at ED lies midway between two."""
+def _levels(
+    random: np.random.Generator, heart: Heart, slices: int, spacing_mm: float
+) -> Sequence[float]:
+    """Slice centres along the long axis, mm; the valve plane at ED lies midway between two."""
     with_lv = int(np.ceil(heart.apex_mm / spacing_mm - 0.5))
-    above = 1 + random.integers(0, max(1, (slices - with_lv) // 2))
-    return (np.arange(slices) - above + 0.5) * spacing_mm
+    above = 1 + int(random.integers(0, max(1, (slices - with_lv) // 2)))
+    return [(z - above + 0.5) * spacing_mm for z in range(slices)]
 
 
-def _label(heart: Heart, centre: tuple[float, float], view: View, level: float) -> UInt8:
-    """Labels of one slice; [t, y, x]."""
-    labels = np.zeros((len(heart.contraction), *view.shape), np.uint8)
-    window = view.window(centre)
-    section = Section.of(heart, level, *view.polar(centre, window))
-    for phase, label in enumerate(labels):
-        edges = section.at(phase)
-        inner = label[window]
-        inner[edges.rv_mm > 0] = RV_CAVITY
-        inner[edges.epi_mm > 0] = LV_MYOCARDIUM
-        inner[edges.endo_mm > 0] = LV_CAVITY
-    return labels
+def _draw_person(random: np.random.Generator) -> tuple[float, float, float]:
+    """Heart rate (1/min), height (m) and weight (kg) of an adult."""
+    height_m = round(random.uniform(1.52, 1.95), 2)
+    weight_kg = round(random.uniform(19, 34) * height_m**2, 1)
+    return float(round(random.uniform(50, 95))), height_m, weight_kg
 
 
-def _signal(
-    random: np.random.Generator,
-    heart: Heart,
-    look: Look,
-    view: View,
-    level: float,
-    thickness_mm: float,
-) -> Float32:
-    """Tissue signal of one slice, averaged over its thickness; [t, y, x]."""
-    still = paint_thorax(random, look, view, level)
-    centre = look.centre_at(level)
-    window = view.window(centre)
-    frames = np.repeat(still[None], len(heart.contraction), axis=0)
-    around = still[window]
-    layers = [
-        paint_heart(
-            heart,
-            look,
-            Section.of(heart, depth, *view.polar(centre, window)),
-            around,
-            view.width_mm,
-        )
-        for depth in level + thickness_mm * np.array([-1 / 3, 0, 1 / 3])
-    ]
-    frames[(slice(None), *window)] = np.mean(layers, axis=0)
-    return frames * texture(random, view, 0.06)
-
-
-def _rician(random: np.random.Generator, signal: Float32, noise: float) -> Float32:
-    """Magnitude of the signal with complex Gaussian noise."""
-    real = signal + noise * random.standard_normal(signal.shape, np.float32)
-    imaginary = noise * random.standard_normal(signal.shape, np.float32)
-    return np.hypot(real, imaginary)
-
-
-def _gather(
-    random: np.random.Generator,
-    heart: Heart,
-    frames: Float32,
-    labels: UInt8,
-    pixel_spacing_mm: tuple[float, float],
-    slice_spacing_mm: float,
-    slice_thickness_mm: float,
-    ed_phase: int,
-) -> SyntheticCine:
-    phases = len(frames)
-    es = int(np.argmax(heart.contraction))
-    heart_rate = round(random.uniform(50, 95))
-    height_m = round(float(random.uniform(1.52, 1.95)), 2)
-    cine = SyntheticCine(
-        frames=np.roll(frames, ed_phase, axis=0),
-        labels=np.roll(labels, ed_phase, axis=0),
-        pixel_spacing_mm=pixel_spacing_mm,
-        slice_spacing_mm=slice_spacing_mm,
-        slice_thickness_mm=slice_thickness_mm,
-        trigger_times_ms=np.arange(phases) * (60_000 / heart_rate / phases),
-        heart_rate_bpm=float(heart_rate),
-        height_m=height_m,
-        weight_kg=round(float(random.uniform(19, 34)) * height_m**2, 1),
-        ed=ed_phase,
-        es=(es + ed_phase) % phases,
-        truth={},
-    )
-    return replace(cine, truth=_truth(cine, heart, es))
-
-
-def _truth(cine: SyntheticCine, heart: Heart, es: int) -> dict[str, float]:
+def _truth(cine: SyntheticCine, heart: Heart) -> dict[str, float]:
     counted = {
         name: np.count_nonzero(cine.labels == label, axis=(1, 2, 3)) * cine.voxel_ml
         for name, label in (("lv", LV_CAVITY), ("rv", RV_CAVITY), ("shell", LV_MYOCARDIUM))
@@ -242,7 +237,7 @@ def _truth(cine: SyntheticCine, heart: Heart, es: int) -> dict[str, float]:
     truth: dict[str, float] = {}
     for side, drawn in (("lv", heart.lv_ml), ("rv", heart.rv_ml)):
         truth |= _stroke(side, "", counted[side][cine.ed], counted[side][cine.es])
-        truth |= _stroke(side, "_analytic", drawn[0], drawn[es])
+        truth |= _stroke(side, "_analytic", drawn[0], drawn[heart.es])
     truth["lv_mass"] = float(counted["shell"][cine.ed]) * MYOCARDIAL_DENSITY_G_PER_ML
     truth["lv_mass_analytic"] = heart.myocardium_ml * MYOCARDIAL_DENSITY_G_PER_ML
     return truth

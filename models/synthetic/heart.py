@@ -31,13 +31,13 @@ _ELLIPSOID_FACTOR = np.pi * _disc_integral()
 def profile(share: Float64) -> Float64:
     """Relative radius at a share (0 base, 1 apex) of the length; 0 below the apex."""
     inside = 1 - ((share - _WIDEST) / (1 - _WIDEST)) ** 2
-    return np.sqrt(np.clip(inside, 0, None))
+    return np.asarray(np.sqrt(np.clip(inside, 0, None)), dtype=np.float64)
 
 
-def rv_profile(share: Float64) -> Float64:
+def rv_profile(share: float) -> float:
     """Relative depth of the RV crescent at a share of its length."""
-    inside = 1 - np.clip((share - 0.1) / 0.9, 0, None) ** 2
-    return np.clip(inside, 0, None) ** 0.65
+    inside = max(1 - max((share - 0.1) / 0.9, 0.0) ** 2, 0.0)
+    return float(inside**0.65)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +70,9 @@ class Crescent:
         """Relative depth of the cavity at an angle, at a share of the RV length."""
         reach = self.half_angle * (1 - 0.3 * float(np.clip(share, 0, 1)))
         offset = np.clip(angle / reach, -1, 1)
-        depth = (1 - np.abs(offset) ** 2.4) ** 0.8 * (1 + self.lean * offset)
-        return np.asarray(depth * rv_profile(np.asarray(share, dtype=np.float64)))
+        square = offset * offset
+        depth = (1 - square) * (1 + 0.5 * square) * (1 + self.lean * offset)
+        return np.asarray(depth * rv_profile(share))
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +87,8 @@ class Heart:
         Cavity volumes.
     myocardium_ml : float
         Volume of the LV shell, the same in every phase.
-    base_mm, rv_base_mm : float64 [t]
-        Levels of the mitral and the tricuspid plane.
+    base_mm : float64 [t]
+        Level of the valve plane, mitral and tricuspid.
     endo_length_mm, epi_length_mm : float64 [t]
         Mitral plane to the apex of the cavity and of the shell.
     endo_radius_mm, epi_radius_mm, rv_depth_mm : float64 [t]
@@ -101,7 +102,6 @@ class Heart:
     rv_ml: Float64
     myocardium_ml: float
     base_mm: Float64
-    rv_base_mm: Float64
     endo_length_mm: Float64
     epi_length_mm: Float64
     endo_radius_mm: Float64
@@ -110,6 +110,16 @@ class Heart:
     endo: Outline
     epi: Outline
     crescent: Crescent
+
+    @property
+    def phases(self) -> int:
+        """Number of cardiac phases; ED is phase 0."""
+        return len(self.contraction)
+
+    @property
+    def es(self) -> int:
+        """Phase of end systole."""
+        return int(np.argmax(self.contraction))
 
     @property
     def apex_mm(self) -> float:
@@ -130,77 +140,12 @@ class Heart:
         return self._radius_at(level_mm, self.epi_radius_mm, self.epi_length_mm)
 
     def rv_share_at(self, level_mm: float) -> Float64:
-        """Share of the RV length at a level; [t], below 0 above the tricuspid plane."""
-        return (level_mm - self.rv_base_mm) / (self.rv_apex_mm - self.rv_base_mm)
+        """Share of the RV length at a level; [t], below 0 above the valve plane."""
+        return (level_mm - self.base_mm) / (self.rv_apex_mm - self.base_mm)
 
     def _radius_at(self, level_mm: float, radius_mm: Float64, length_mm: Float64) -> Float64:
         share = (level_mm - self.base_mm) / length_mm
         return np.where(share >= 0, radius_mm * profile(share), 0.0)
-
-
-@dataclass(frozen=True, slots=True)
-class Edges:
-    """Signed distances to the walls at each pixel of a slice in one phase, mm, inside positive.
-
-    `outer_mm` is the outer surface of both ventricles, RV wall not counted.
-    """
-
-    endo_mm: Float32
-    epi_mm: Float32
-    rv_mm: Float32
-    outer_mm: Float32
-
-
-@dataclass(frozen=True, slots=True)
-class Section:
-    """The heart cut at one level, on a grid of pixels in polar coordinates about the LV axis."""
-
-    heart: Heart
-    level_mm: float
-    radius_mm: Float32
-    angle: Float32
-    endo: Float32
-    epi: Float32
-
-    @classmethod
-    def of(cls, heart: Heart, level_mm: float, radius_mm: Float32, angle: Float32) -> "Section":
-        """Cut the heart at a level; radius and angle are [y, x]."""
-        endo = heart.endo(angle).astype(np.float32)
-        epi = heart.epi(angle).astype(np.float32)
-        return cls(heart, level_mm, radius_mm, angle, endo, epi)
-
-    def has_lv(self, phase: int) -> bool:
-        """Whether the level lies below the mitral plane."""
-        return bool(self.level_mm >= self.heart.base_mm[phase])
-
-    def has_rv(self, phase: int) -> bool:
-        """Whether the level lies between the tricuspid plane and the RV apex."""
-        return bool(self.heart.rv_base_mm[phase] <= self.level_mm < self.heart.rv_apex_mm)
-
-    def at(self, phase: int) -> Edges:
-        """Distances to the walls in one phase; negative everywhere where a wall is absent."""
-        far = np.full_like(self.radius_mm, -1e3)
-        if not self.has_lv(phase):
-            return Edges(far, far, far, far)
-        heart = self.heart
-        shell = np.float32(heart.epi_radius_at(self.level_mm)[phase]) * self.epi
-        cavity = np.float32(heart.endo_radius_at(self.level_mm)[phase]) * self.endo
-        free = shell + self._rv_depth(phase)
-        epi_mm = _inside(shell, self.radius_mm)
-        outer_mm = np.maximum(epi_mm, _inside(free, self.radius_mm))
-        rv_mm = np.minimum(free - self.radius_mm, -epi_mm) if self.has_rv(phase) else far
-        return Edges(_inside(cavity, self.radius_mm), epi_mm, rv_mm, outer_mm)
-
-    def _rv_depth(self, phase: int) -> Float32:
-        heart = self.heart
-        share = float(heart.rv_share_at(self.level_mm)[phase])
-        depth = heart.rv_depth_mm[phase] * heart.crescent(self.angle, share)
-        return np.asarray(depth, dtype=np.float32)
-
-
-def _inside(wall_mm: Float32, radius_mm: Float32) -> Float32:
-    """Distance inside a wall; far outside where the wall has no radius."""
-    return np.where(wall_mm > 0, wall_mm - radius_mm, np.float32(-1e3))
 
 
 def contraction_curve(phases: int, es: int, atrial_share: float) -> Float64:
@@ -233,8 +178,8 @@ def draw_heart(
 ) -> Heart:
     """Draw an adult heart.
 
-    The mitral and tricuspid planes of ED and ES lie a whole number of slice spacings apart, so
-    that a sum of discs meets the volumes at both.
+    The valve planes of ED and ES lie a whole number of slice spacings apart, so that a sum of
+    discs meets the volumes at both.
 
     Parameters
     ----------
@@ -251,10 +196,9 @@ def draw_heart(
     contraction = contraction_curve(phases, es, random.uniform(0.12, 0.30))
     apex_wall = 0.65 * wall
     length = min(86 * np.cbrt(edv / 150) * random.uniform(0.94, 1.06) + apex_wall, longest_mm)
-    shortening = _whole(8 + 8 * (ejection - 0.2) / 0.5, slice_spacing_mm)
-    rv_shortening = _whole(12 + 10 * (ejection - 0.2) / 0.5, slice_spacing_mm)
+    shortening = _whole(8 + 9 * (ejection - 0.2) / 0.5, slice_spacing_mm)
     lv_ml = edv * (1 - ejection * contraction)
-    rv_edv = edv * random.uniform(0.85, 1.2) if ejection >= 0.45 else edv * random.uniform(0.6, 0.9)
+    rv_edv = edv * random.uniform(0.95, 1.3) if ejection >= 0.45 else edv * random.uniform(0.65, 1)
     stroke = min(edv * ejection * random.uniform(0.93, 1.05), 0.75 * rv_edv)
     epi_length = length - shortening * contraction
     endo_length = epi_length - apex_wall * (1 + 0.3 * contraction)
@@ -269,7 +213,6 @@ def draw_heart(
         rv_ml=rv_ml,
         myocardium_ml=float(shell_ml),
         base_mm=shortening * contraction,
-        rv_base_mm=rv_shortening * contraction,
         endo_length_mm=endo_length,
         epi_length_mm=epi_length,
         endo_radius_mm=endo_radius,
@@ -277,7 +220,7 @@ def draw_heart(
         rv_depth_mm=np.zeros(phases),
         endo=Outline(second, second_angle, third, third_angle),
         epi=Outline(0.6 * second, second_angle, 0.6 * third, third_angle),
-        crescent=Crescent(np.radians(random.uniform(66, 78)), random.uniform(-0.3, 0.1)),
+        crescent=Crescent(np.radians(random.uniform(68, 84)), random.uniform(-0.3, 0.1)),
     )
     return _with_rv(heart)
 
@@ -292,8 +235,8 @@ def rv_quadrature(heart: Heart) -> tuple[Float64, Float64]:
     angles = (np.arange(256) + 0.5) / 256 * 2 * np.pi - np.pi
     crescent = np.stack([heart.crescent(angles, share) for share in shares])
     outline = heart.epi(angles)
-    length = heart.rv_apex_mm - heart.rv_base_mm
-    levels = heart.rv_base_mm + np.outer(shares, length)
+    length = heart.rv_apex_mm - heart.base_mm
+    levels = heart.base_mm + np.outer(shares, length)
     below_base = (levels - heart.base_mm) / heart.epi_length_mm
     radius = heart.epi_radius_mm * profile(below_base)
     step = 2 * np.pi / len(angles) / len(shares) * length / 1000
