@@ -1,0 +1,263 @@
+"""Prediction: images in, where the heart lies and labels out; numpy on both sides."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from config.errors import ConfigError
+from models.preprocess import CropGrid, crop, normalise, restore
+from models.registry import WEIGHTS_FOLDER, Card, WeightsError, load, place
+
+Float32 = npt.NDArray[np.float32]
+Float64 = npt.NDArray[np.float64]
+UInt8 = npt.NDArray[np.uint8]
+
+_CHUNK = 16  # images per forward pass: bounds memory
+_NEAR_MM = 60.0  # the LV lies within so far of the heart centre
+
+
+def choose_device(setting: Literal["auto", "cpu", "cuda"]) -> str:
+    """Device to compute on.
+
+    Raises
+    ------
+    ConfigError
+        CUDA is asked for and there is none.
+    """
+    available = torch.cuda.is_available()
+    if setting == "cuda" and not available:
+        raise ConfigError("worker.device: 'cuda' is asked for, but no CUDA device is there")
+    return "cuda" if available and setting != "cpu" else "cpu"
+
+
+def set_threads(threads: int) -> None:
+    """Set the CPU threads of a network; 0 leaves the library's choice."""
+    if threads > 0:
+        torch.set_num_threads(threads)
+
+
+def numeric_backend(device: str) -> str:
+    """Name of what computes, to the extent that it can decide a bit of a result."""
+    return f"torch-{torch.__version__}-{device}-fp32"
+
+
+@dataclass(frozen=True, slots=True)
+class Localisation:
+    """Where the heart lies in the images of one stack.
+
+    Attributes
+    ----------
+    lv_probability : float64 [n]
+        Calibrated probability that the image shows the LV.
+    centre_yx : (float, float)
+        Centre of the LV in pixels (row, column), from all images together. Means nothing where
+        no image shows the LV.
+    lv_area_mm2 : float64 [n]
+        Area of LV cavity and myocardium on the coarse grid.
+    """
+
+    lv_probability: Float64
+    centre_yx: tuple[float, float]
+    lv_area_mm2: Float64
+
+
+class HeartLocaliser:
+    """Finds the heart in whole images, and the images that show the LV.
+
+    Parameters
+    ----------
+    name : str
+        A model with the task "localisation".
+    device : str
+        "cpu" or "cuda".
+
+    Raises
+    ------
+    WeightsError
+        The model is missing, altered or has another task.
+    """
+
+    def __init__(self, name: str = "heart_localiser", device: str = "cpu") -> None:
+        self._network, self.card = _load(name, "localisation", device)
+        self._device = device
+
+    def __call__(self, images: Float32, pixel_spacing_mm: tuple[float, float]) -> Localisation:
+        """Locate the heart in images of one stack that share their pixel grid.
+
+        Parameters
+        ----------
+        images : float32 [n, y, x]
+            Slices, phases or both, in any order.
+        pixel_spacing_mm : (row_mm, column_mm)
+        """
+        grid = _covering(_grid(self.card), images.shape[1:], pixel_spacing_mm)
+        middle = ((images.shape[1] - 1) / 2, (images.shape[2] - 1) / 2)
+        probability = torch.cat(
+            [
+                _probabilities(
+                    self._network, normalise(crop(chunk, pixel_spacing_mm, middle, grid))
+                )[:, 1:3].sum(dim=1)
+                for chunk in _chunks(images, self._device)
+            ]
+        )
+        centre = _centre(probability, grid.spacing_mm)
+        near = _within(probability, centre, _NEAR_MM / grid.spacing_mm)
+        evidence = lv_evidence(near)
+        slope, intercept = self.card.calibration["slope"], self.card.calibration["intercept"]
+        area = near.sum(dim=(1, 2)) * grid.spacing_mm**2
+        return Localisation(
+            lv_probability=1 / (1 + np.exp(-(slope * evidence + intercept))),
+            centre_yx=_to_image(centre, grid, pixel_spacing_mm, middle),
+            lv_area_mm2=area.double().cpu().numpy(),
+        )
+
+
+class SliceSegmenter:
+    """Labels LV cavity, LV myocardium and RV cavity, slice by slice, in a heart-centred crop.
+
+    Parameters
+    ----------
+    name : str
+        A model with the task "segmentation".
+    device : str
+        "cpu" or "cuda".
+
+    Raises
+    ------
+    WeightsError
+        The model is missing, altered or has another task.
+    """
+
+    def __init__(self, name: str = "cine_unet", device: str = "cpu") -> None:
+        self._network, self.card = _load(name, "segmentation", device)
+        self._device = device
+
+    def __call__(
+        self,
+        images: Float32,
+        pixel_spacing_mm: tuple[float, float],
+        centre_yx: tuple[float, float],
+    ) -> UInt8:
+        """Label images that share their pixel grid and the position of the heart.
+
+        Parameters
+        ----------
+        images : float32 [n, y, x]
+        pixel_spacing_mm : (row_mm, column_mm)
+        centre_yx : (float, float)
+            Heart centre in pixels (row, column).
+
+        Returns
+        -------
+        uint8 [n, y, x]
+            On the pixels of the images: 0 background, 1 LV cavity, 2 LV myocardium, 3 RV cavity.
+        """
+        grid = _grid(self.card)
+        shape = (images.shape[1], images.shape[2])
+        labels = np.zeros(images.shape, dtype=np.uint8)
+        done = 0
+        for chunk in _chunks(images, self._device):
+            inputs = normalise(crop(chunk, pixel_spacing_mm, centre_yx, grid))
+            probabilities = _mirrored_probabilities(self._network, inputs)
+            values, window = restore(probabilities, grid, shape, pixel_spacing_mm, centre_yx)
+            found = values.argmax(dim=1).to(torch.uint8).cpu().numpy()
+            labels[done : done + len(chunk), window[0], window[1]] = found
+            done += len(chunk)
+        return labels
+
+
+def lv_evidence(probability: Tensor) -> Float64:
+    """Log odds of the strongest spot of LV, averaged over 3x3 pixels; [n] of [n, y, x]."""
+    spot = functional.avg_pool2d(probability[:, None], 3, stride=1, padding=1)
+    strongest = spot.flatten(1).amax(dim=1).double().clamp(1e-4, 1 - 1e-4).cpu().numpy()
+    return np.asarray(np.log(strongest / (1 - strongest)), dtype=np.float64)
+
+
+def _load(name: str, task: str, device: str) -> tuple[nn.Module, Card]:
+    network, card = load(name, WEIGHTS_FOLDER)
+    if card.task != task:
+        raise WeightsError(f"model '{name}' is for {card.task}, not for {task}")
+    return place(network, device), card
+
+
+def _grid(card: Card) -> CropGrid:
+    values = card.input
+    return CropGrid(values["rows"], values["columns"], values["spacing_mm"], values["supersample"])
+
+
+def _covering(grid: CropGrid, shape: tuple[int, ...], spacing_mm: tuple[float, float]) -> CropGrid:
+    """The grid at a size that covers the whole image, in multiples of 16 pixels."""
+    rows, columns = (
+        max(64, -(-int(np.ceil(length * step / grid.spacing_mm)) // 16) * 16)
+        for length, step in zip(shape, spacing_mm, strict=True)
+    )
+    return CropGrid(rows, columns, grid.spacing_mm, grid.supersample)
+
+
+def _chunks(images: Float32, device: str) -> Iterator[Tensor]:
+    """Batches [n, 1, y, x] of images [n, y, x]."""
+    for first in range(0, len(images), _CHUNK):
+        chunk = np.ascontiguousarray(images[first : first + _CHUNK], dtype=np.float32)
+        yield torch.from_numpy(chunk)[:, None].to(device)
+
+
+def _probabilities(network: nn.Module, inputs: Tensor) -> Tensor:
+    with torch.inference_mode():
+        logits: Tensor = network(inputs.contiguous(memory_format=torch.channels_last))
+        return logits.softmax(dim=1)
+
+
+def _mirrored_probabilities(network: nn.Module, inputs: Tensor) -> Tensor:
+    """Mean over the image and its mirror image."""
+    mirrored = _probabilities(network, inputs.flip(-1)).flip(-1)
+    return (_probabilities(network, inputs) + mirrored) / 2
+
+
+def _centre(probability: Tensor, spacing_mm: float) -> tuple[float, float]:
+    """Centre (row, column) of the LV in the coarse grid, from all images together.
+
+    The place with the most LV probability within 45 mm, then twice the centroid of what lies
+    near; a spurious spot elsewhere does not pull it.
+    """
+    total = probability.sum(dim=0)
+    size = 2 * round(22.5 / spacing_mm) + 1
+    mass = functional.avg_pool2d(total[None, None], size, stride=1, padding=size // 2)[0, 0]
+    row, column = divmod(int(mass.argmax()), mass.shape[1])
+    centre = (float(row), float(column))
+    rows = torch.arange(total.shape[0], device=total.device)
+    columns = torch.arange(total.shape[1], device=total.device)
+    for _ in range(2):
+        near = _within(total[None], centre, _NEAR_MM / spacing_mm)[0]
+        weight = float(near.sum())
+        if weight <= 0:
+            return centre
+        centre = (
+            float((near.sum(dim=1) * rows).sum()) / weight,
+            float((near.sum(dim=0) * columns).sum()) / weight,
+        )
+    return centre
+
+
+def _within(probability: Tensor, centre: tuple[float, float], radius: float) -> Tensor:
+    """Probability [n, y, x] with what lies farther than `radius` pixels set to 0."""
+    rows = torch.arange(probability.shape[1], device=probability.device)[:, None] - centre[0]
+    columns = torch.arange(probability.shape[2], device=probability.device)[None] - centre[1]
+    return probability * (rows**2 + columns**2 <= radius**2)
+
+
+def _to_image(
+    centre: tuple[float, float],
+    grid: CropGrid,
+    spacing_mm: tuple[float, float],
+    middle: tuple[float, float],
+) -> tuple[float, float]:
+    """Position in the coarse grid -> pixels of the image."""
+    row_mm = (centre[0] - (grid.rows - 1) / 2) * grid.spacing_mm
+    column_mm = (centre[1] - (grid.columns - 1) / 2) * grid.spacing_mm
+    return middle[0] + row_mm / spacing_mm[0], middle[1] + column_mm / spacing_mm[1]

@@ -1,0 +1,181 @@
+"""The shipped models: their cards, their weights, their architectures.
+
+A model is `weights/<name>.toml`, its card, and the weights file that the card names with its
+SHA-256. Reading and verifying needs no torch; building does.
+"""
+
+import hashlib
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from config.errors import PermanentError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+WEIGHTS_FOLDER = Path(__file__).with_name("weights")
+
+
+class WeightsError(PermanentError):
+    """Weights or their card are missing, altered or of another shape."""
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """What is said of a model.
+
+    Attributes
+    ----------
+    name, version, task : str
+        Task is "segmentation" or "localisation".
+    summary, intended_use, limits, licence : str
+        In words; the licence is that of the weights.
+    data : tuple of str
+        Sets the weights were fitted on, each with its licence and citation.
+    architecture : str
+        Name in `ARCHITECTURES`.
+    parameters : mapping
+        Arguments of the architecture.
+    input : mapping
+        Geometry of the input: `rows`, `columns`, `spacing_mm`, `supersample`, `normalisation`.
+    calibration : mapping
+        Constants of the read-out, where the task has some.
+    metrics : mapping
+        Measured figures with their n.
+    weights_file, weights_sha256 : str
+    """
+
+    name: str
+    version: str
+    task: str
+    summary: str
+    intended_use: str
+    limits: str
+    licence: str
+    data: tuple[str, ...]
+    architecture: str
+    parameters: Mapping[str, int]
+    input: Mapping[str, Any]
+    calibration: Mapping[str, float]
+    metrics: Mapping[str, Any]
+    weights_file: str
+    weights_sha256: str
+
+
+def names(folder: Path = WEIGHTS_FOLDER) -> tuple[str, ...]:
+    """Names of the shipped models."""
+    return tuple(sorted(path.stem for path in folder.glob("*.toml")))
+
+
+def card(name: str, folder: Path = WEIGHTS_FOLDER) -> Card:
+    """Read the card of a model.
+
+    Raises
+    ------
+    WeightsError
+        There is no such model, or its card cannot be used.
+    """
+    path = folder / f"{name}.toml"
+    if not path.is_file():
+        known = ", ".join(names(folder)) or "none"
+        raise WeightsError(f"no model '{name}'; known: {known}")
+    try:
+        with path.open("rb") as stream:
+            table = tomllib.load(stream)
+        return Card(**table | {"name": name, "data": tuple(table["data"])})
+    except (tomllib.TOMLDecodeError, KeyError, TypeError) as error:
+        raise WeightsError(f"the card of model '{name}' cannot be used: {error}") from error
+
+
+def verify(name: str, folder: Path = WEIGHTS_FOLDER) -> Card:
+    """Check the weights file of a model against its card and return the card.
+
+    Raises
+    ------
+    WeightsError
+        The file is missing or differs from what the card states.
+    """
+    found = card(name, folder)
+    path = folder / found.weights_file
+    if not path.is_file():
+        raise WeightsError(f"weights of model '{name}' are missing: {found.weights_file}")
+    if hashlib.sha256(path.read_bytes()).hexdigest() != found.weights_sha256:
+        raise WeightsError(f"weights of model '{name}' differ from what its card states")
+    return found
+
+
+def _unet_2d(**parameters: int) -> "nn.Module":
+    from models.unet import UNet2D
+
+    return UNet2D(**parameters)
+
+
+ARCHITECTURES: Mapping[str, Callable[..., "nn.Module"]] = {"unet_2d": _unet_2d}
+
+
+def build(architecture: str, parameters: Mapping[str, int]) -> "nn.Module":
+    """A network with initial weights.
+
+    Raises
+    ------
+    WeightsError
+        The architecture is unknown or does not take the parameters.
+    """
+    if architecture not in ARCHITECTURES:
+        known = ", ".join(ARCHITECTURES)
+        raise WeightsError(f"no architecture '{architecture}'; known: {known}")
+    try:
+        return ARCHITECTURES[architecture](**parameters)
+    except TypeError as error:
+        raise WeightsError(f"architecture '{architecture}': {error}") from error
+
+
+def place(network: "nn.Module", device: str) -> "nn.Module":
+    """The network on a device, its kernels in channels-last order, which CPUs compute faster."""
+    import torch
+
+    moved: nn.Module = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return moved
+
+
+def load(name: str, folder: Path = WEIGHTS_FOLDER) -> "tuple[nn.Module, Card]":
+    """A verified network with its weights in float32, ready to predict, and its card.
+
+    Raises
+    ------
+    WeightsError
+        Weights are missing, altered or of another shape than the architecture.
+    """
+    import torch
+
+    found = verify(name, folder)
+    network = build(found.architecture, found.parameters)
+    with np.load(folder / found.weights_file, allow_pickle=False) as stored:
+        arrays = {key: torch.from_numpy(stored[key]) for key in stored.files}
+    floating = {
+        key: value.float() if value.is_floating_point() else value for key, value in arrays.items()
+    }
+    try:
+        network.load_state_dict(floating)
+    except RuntimeError as error:
+        raise WeightsError(f"weights of model '{name}' do not fit its architecture") from error
+    return network.eval(), found
+
+
+def save_weights(network: "nn.Module", path: Path) -> str:
+    """Write weights as an array file (npz without pickle) and return its SHA-256.
+
+    Convolution kernels are kept in half precision; biases and batch statistics in single.
+    """
+    state = {key: value.detach().cpu().numpy() for key, value in network.state_dict().items()}
+    arrays = {
+        key: value.astype(np.float16) if value.ndim > 1 else value for key, value in state.items()
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez(path, **arrays)
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,131 @@
+"""Augmentation that carries across scanners: geometry, contrast, field, noise, resolution.
+
+Geometry acts while the crop is laid (`random_matrix`); the rest on batches of cropped images
+`[n, 1, y, x]` in 0 to 1. Every draw comes from the generator given, so a step can be repeated.
+"""
+
+import math
+
+import torch
+from torch import Generator, Tensor
+from torch.nn import functional
+
+from models.training.losses import class_allowed
+
+
+def uniform(low: float, high: float, generator: Generator) -> float:
+    """One draw from [low, high)."""
+    return low + (high - low) * float(torch.rand((), generator=generator))
+
+
+def _per_image(images: Tensor, low: float, high: float, generator: Generator) -> Tensor:
+    draws = torch.rand((len(images), 1, 1, 1), generator=generator)
+    return low + (high - low) * draws
+
+
+def _sometimes(changed: Tensor, images: Tensor, share: float, generator: Generator) -> Tensor:
+    """Take the changed image for a share of the batch, the unchanged one otherwise."""
+    chosen = torch.rand((len(images), 1, 1, 1), generator=generator) < share
+    return torch.where(chosen, changed, images)
+
+
+def random_matrix(generator: Generator, scale: float) -> Tensor:
+    """Rotation, mirror, scale and shear of offsets (y, x) in mm; float [2, 2].
+
+    Parameters
+    ----------
+    generator : Generator
+    scale : float
+        Largest factor by which an axis grows or shrinks.
+    """
+    if uniform(0, 1, generator) < 0.4:
+        angle = uniform(-math.pi, math.pi, generator)
+    else:
+        angle = uniform(-0.5, 0.5, generator)
+    common = scale ** uniform(-1, 1, generator)
+    stretch = scale ** (0.4 * uniform(-1, 1, generator))
+    shear = uniform(-0.15, 0.15, generator)
+    mirror = -1.0 if uniform(0, 1, generator) < 0.5 else 1.0
+    cos, sin = math.cos(angle), math.sin(angle)
+    rotation = torch.tensor([[cos, -sin], [sin, cos]])
+    form = torch.tensor([[common * stretch, shear], [0.0, mirror * common / stretch]])
+    return rotation @ form
+
+
+def transfer_curve(images: Tensor, generator: Generator) -> Tensor:
+    """Gamma, then a monotone polyline through five random knots: another contrast."""
+    curved = images ** torch.exp(_per_image(images, -0.7, 0.7, generator))
+    steps = torch.rand((len(images), 4), generator=generator) + 0.25
+    knots = functional.pad((steps / steps.sum(1, keepdim=True)).cumsum(1), (1, 0))
+    position = (curved * 4).clamp(0, 3.999)
+    index = position.long()
+    rows = torch.arange(len(images))[:, None, None, None]
+    low, high = knots[rows, index], knots[rows, index + 1]
+    mapped = low + (high - low) * (position - index)
+    return _sometimes(mapped, _sometimes(curved, images, 0.6, generator), 0.3, generator)
+
+
+def tissue_contrast(images: Tensor, allowed: Tensor, generator: Generator) -> Tensor:
+    """Brighten or darken blood and myocardium by their labels (domain randomisation).
+
+    Both cavities move together but for a little; edges stay soft. Images whose structures are
+    not all labelled stay as they are.
+    """
+    may_be = class_allowed(allowed, 4)
+    known = (may_be.sum(dim=1) == 1).flatten(1).all(dim=1)[:, None, None, None]
+    soft = functional.avg_pool2d(may_be[:, 1:].float(), 3, stride=1, padding=1)
+    blood = _per_image(images, -0.25, 0.25, generator)
+    shift = torch.cat(
+        [
+            blood + _per_image(images, -0.06, 0.06, generator),
+            _per_image(images, -0.15, 0.2, generator),
+            blood + _per_image(images, -0.06, 0.06, generator),
+        ],
+        dim=1,
+    )
+    changed = (images + (soft * shift).sum(dim=1, keepdim=True)).clamp(0, 1.3)
+    return _sometimes(torch.where(known, changed, images), images, 0.25, generator)
+
+
+def bias_field(images: Tensor, generator: Generator) -> Tensor:
+    """Multiply by a smooth field, as receive coils do."""
+    coarse = torch.randn((len(images), 1, 4, 4), generator=generator)
+    size = list(images.shape[-2:])
+    field = functional.interpolate(coarse, size, mode="bicubic", align_corners=True)
+    strength = _per_image(images, 0.0, 0.4, generator)
+    return _sometimes(images * torch.exp(strength * field), images, 0.5, generator)
+
+
+def noise(images: Tensor, generator: Generator) -> Tensor:
+    """Rician noise: the magnitude of a complex value with Gaussian noise in both parts."""
+    deviation = _per_image(images, 0.0, 0.1, generator)
+    real = images + deviation * torch.randn(images.shape, generator=generator)
+    imaginary = deviation * torch.randn(images.shape, generator=generator)
+    return _sometimes(torch.hypot(real, imaginary), images, 0.4, generator)
+
+
+def low_resolution(images: Tensor, generator: Generator) -> Tensor:
+    """Acquire the batch coarser by a common factor, and interpolate back."""
+    factor = uniform(1.2, 2.5, generator)
+    size = images.shape[-2:]
+    coarse = [round(length / factor) for length in size]
+    low = functional.interpolate(images, coarse, mode="bilinear", antialias=True)
+    back = functional.interpolate(low, list(size), mode="bicubic").clamp(min=0)
+    return _sometimes(back, images, 0.3, generator)
+
+
+def change_appearance(images: Tensor, allowed: Tensor, generator: Generator) -> Tensor:
+    """All changes of appearance in the order in which a scanner would cause them.
+
+    Parameters
+    ----------
+    images : float tensor [n, 1, y, x]
+        In 0 to 1 (`models.preprocess.clip_to_unit`).
+    allowed : uint8 tensor [n, y, x]
+    generator : Generator
+    """
+    changed = tissue_contrast(images, allowed, generator)
+    changed = transfer_curve(changed.clamp(0, 1), generator)
+    changed = bias_field(changed, generator)
+    changed = low_resolution(changed, generator)
+    return noise(changed, generator)

@@ -1,0 +1,81 @@
+"""Texts of the model cards and their writer."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+from models.registry import Card
+
+LICENCE = "CC BY-NC-SA 4.0"
+LIMITS_OF_ALL = (
+    "Not a medical device: for research, results unverified. Fitted on few scanners (ACDC: "
+    "Siemens 1.5 T and 3 T of one hospital; Sunnybrook: GE 1.5 T); other vendors, field strengths "
+    "and sequences than balanced SSFP cine are unproven. Adults; congenital disease, devices with "
+    "artefacts and children are unproven."
+)
+TEXTS: Mapping[str, Mapping[str, str]] = {
+    "cine_unet": {
+        "summary": "Labels LV cavity, LV myocardium and RV cavity in single short-axis cine slices "
+        "(2-D U-net, heart-centred crop, mean over the image and its mirror image).",
+        "intended_use": "Volumes, ejection fractions and LV mass from short-axis cine stacks, "
+        "shown to a physician who checks the contours. Papillary muscles count as cavity.",
+        "limits": LIMITS_OF_ALL + " The basal and the apical slice are where it errs most.",
+    },
+    "heart_localiser": {
+        "summary": "Finds the LV in whole short-axis cine images at 3 mm (2-D U-net), the centre "
+        "of the heart, and which slices show the LV.",
+        "intended_use": "Placing the crop of the segmenter and choosing the slices that enter "
+        "volumes.",
+        "limits": LIMITS_OF_ALL + " Slices at the edge of the ventricle are a matter of "
+        "definition: the fitted one is the label of ACDC.",
+    },
+}
+DATA_OF_SET: Mapping[str, str] = {
+    "acdc": "ACDC patients 001-100, CC BY-NC-SA 4.0: O. Bernard, A. Lalande, C. Zotti, "
+    "F. Cervenansky, et al., Deep Learning Techniques for Automatic MRI Cardiac Multi-structures "
+    "Segmentation and Diagnosis: Is the Problem Solved?, IEEE Transactions on Medical Imaging "
+    "37(11), 2514-2525, 2018, doi:10.1109/TMI.2018.2837502",
+    "sunnybrook": "Sunnybrook Cardiac Data, CC0: P. Radau, Y. Lu, K. Connelly, G. Paul, A. Dick, "
+    "G. Wright, Evaluation framework for algorithms segmenting short axis cardiac MRI, The MIDAS "
+    "Journal, 2009",
+    "synthetic": "Synthetic hearts of this product (models.synthetic), Apache-2.0",
+}
+
+
+def write_card(card: Card, folder: Path) -> Path:
+    """Write a card as TOML; `models.registry.card` reads it back."""
+    tables = ("parameters", "input", "calibration", "metrics")
+    values = asdict(card)
+    lines = [
+        f"{entry.name} = {_value(values[entry.name])}"
+        for entry in fields(card)
+        if entry.name not in (*tables, "name")
+    ]
+    for table in tables:
+        lines += _table(table, values[table])
+    path = folder / f"{card.name}.toml"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def _table(name: str, values: Mapping[str, Any]) -> list[str]:
+    """Lines of a TOML table and of the tables in it."""
+    lines = ["", f"[{name}]"]
+    lines += [f"{key} = {_value(value)}" for key, value in values.items() if not _nested(value)]
+    for key, value in values.items():
+        if _nested(value):
+            lines += _table(f"{name}.{key}", value)
+    return lines
+
+
+def _nested(value: object) -> bool:
+    return isinstance(value, Mapping)
+
+
+def _value(value: object) -> str:
+    """A TOML value; a JSON string, number, boolean or list of them is one."""
+    if isinstance(value, list | tuple) and value and isinstance(value[0], str):
+        return "[\n" + "".join(f"  {json.dumps(entry)},\n" for entry in value) + "]"
+    return json.dumps(value)

@@ -1,0 +1,153 @@
+"""From a finished run to the weights and the card that ship: `python -m models.training.export`."""
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from models.predict import lv_evidence
+from models.preprocess import CropGrid, crop, normalise
+from models.registry import WEIGHTS_FOLDER, Card, build, card, save_weights
+from models.training.cards import DATA_OF_SET, LICENCE, TEXTS, write_card
+from models.training.data import SETS, prepare
+from models.training.recipes import RECIPES
+from models.training.slices import LabelledSlice
+
+
+def export(
+    model: str, data: Path, output: Path, *, version: str, folder: Path = WEIGHTS_FOLDER
+) -> Card:
+    """Write weights and card of a run; figures are added by `add_metrics` once measured.
+
+    Parameters
+    ----------
+    model : str
+        One of `models.training.recipes.RECIPES`.
+    data, output : Path
+        As given to `models.training.train.train`.
+    version : str
+        Of the weights.
+    folder : Path
+        Where they go.
+    """
+    recipe = RECIPES[model]
+    stored = torch.load(output / model / "checkpoint.pt", map_location="cpu", weights_only=True)
+    network = build(recipe.architecture, recipe.parameters)
+    network.load_state_dict(stored["average"])
+    network.eval()
+    calibration: Mapping[str, float] = {}
+    if recipe.task == "localisation":
+        calibration = calibrate(
+            network, recipe.grid, prepare(data, output / "prepared", "validation")
+        )
+    fitted = sorted(
+        {entry for entry in SETS if (output / "prepared" / f"{entry}-train.npz").is_file()}
+    )
+    written = Card(
+        name=model,
+        version=version,
+        task=recipe.task,
+        licence=LICENCE,
+        data=tuple(DATA_OF_SET[entry] for entry in fitted),
+        architecture=recipe.architecture,
+        parameters=recipe.parameters,
+        input=asdict(recipe.grid) | {"normalisation": "clip to 0.5-99.5 percentiles, z-score"},
+        calibration=calibration,
+        metrics={"steps": stored["step"]},
+        weights_file=f"{model}.npz",
+        weights_sha256=save_weights(network, folder / f"{model}.npz"),
+        **TEXTS[model],
+    )
+    write_card(written, folder)
+    return written
+
+
+def add_metrics(model: str, figures: Mapping[str, Any], folder: Path = WEIGHTS_FOLDER) -> Card:
+    """Put measured figures on the card of a model."""
+    before = card(model, folder)
+    after = replace(before, metrics=dict(before.metrics) | dict(figures))
+    write_card(after, folder)
+    return after
+
+
+def calibrate(
+    network: nn.Module, grid: CropGrid, slices: Sequence[LabelledSlice]
+) -> Mapping[str, float]:
+    """Logistic calibration of the slice evidence on validation slices.
+
+    Positives are slices that show the LV; negatives are slices of the stacks that do not, and
+    crops from which the heart was cut away. Both classes weigh the same.
+
+    Returns
+    -------
+    mapping
+        `slope` and `intercept` of the log odds over `lv_evidence`.
+    """
+    evidence, shows = [], []
+    for entry in slices:
+        image = torch.from_numpy(entry.image)[None, None].float()
+        evidence.append(_evidence(network, image, entry, grid))
+        shows.append(entry.shows_lv)
+        evidence.append(_evidence(network, _without_heart(image, entry), entry, grid))
+        shows.append(False)
+    slope, intercept = fit_logistic(np.array(evidence), np.array(shows))
+    return {"slope": round(slope, 4), "intercept": round(intercept, 4)}
+
+
+def _evidence(
+    network: nn.Module, image: torch.Tensor, entry: LabelledSlice, grid: CropGrid
+) -> float:
+    inputs = normalise(crop(image, entry.pixel_spacing_mm, entry.centre_yx, grid))
+    with torch.inference_mode():
+        probability = network(inputs).softmax(dim=1)[:, 1:3].sum(dim=1)
+    return float(lv_evidence(probability)[0])
+
+
+def _without_heart(image: torch.Tensor, entry: LabelledSlice) -> torch.Tensor:
+    """The image with everything within 80 mm of the heart in columns cut off."""
+    cut = image.clone()
+    column, reach = entry.centre_yx[1], 80 / entry.pixel_spacing_mm[1]
+    cut[..., max(int(column - reach), 0) : int(column + reach)] = 0
+    return cut
+
+
+def fit_logistic(
+    evidence: np.ndarray[Any, np.dtype[np.float64]], shows: np.ndarray[Any, np.dtype[np.bool_]]
+) -> tuple[float, float]:
+    """Slope and intercept of a class-balanced logistic regression (Newton, small ridge)."""
+    weights = np.where(shows, 0.5 / max(shows.sum(), 1), 0.5 / max((~shows).sum(), 1))
+    design = np.stack([evidence, np.ones_like(evidence)], axis=1)
+    solution = np.zeros(2)
+    for _ in range(50):
+        probability = 1 / (1 + np.exp(-np.clip(design @ solution, -30, 30)))
+        slack = 1e-3 * np.array([1.0, 0.0])
+        gradient = design.T @ (weights * (probability - shows)) + slack * solution
+        curvature = (design * (weights * probability * (1 - probability))[:, None]).T @ design
+        solution = solution - np.linalg.solve(curvature + np.diag(slack + 1e-9), gradient)
+    return float(solution[0]), float(solution[1])
+
+
+def main() -> None:
+    """Command line of `export` and `add_metrics`."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("model", choices=list(RECIPES))
+    parser.add_argument("data", type=Path)
+    parser.add_argument("output", type=Path)
+    parser.add_argument("--version", required=True)
+    parser.add_argument("--figures", type=Path, help="evaluation to put on the card instead")
+    given = parser.parse_args()
+    if given.figures:
+        figures = json.loads(given.figures.read_text(encoding="utf-8"))
+        add_metrics(given.model, figures["card"])
+    else:
+        export(given.model, given.data, given.output, version=given.version)
+
+
+if __name__ == "__main__":
+    main()

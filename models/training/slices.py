@@ -1,0 +1,98 @@
+"""Labelled slices as training sees them, and the one file they are kept in."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+UInt8 = npt.NDArray[np.uint8]
+
+
+def allowed_bits(*classes: int) -> int:
+    """Bit set of the classes a pixel may belong to, as `LabelledSlice.allowed` holds it."""
+    return sum(1 << label for label in classes)
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledSlice:
+    """One image with what is known of its pixels.
+
+    Attributes
+    ----------
+    image : uint8 [y, x]
+        Intensities, scaled to 8 bits.
+    allowed : uint8 [y, x]
+        Bit `c` is set where the pixel may be class `c` (0 background, 1 LV cavity, 2 LV
+        myocardium, 3 RV cavity): one bit where the label is known, several where the set does
+        not label the difference.
+    pixel_spacing_mm : (row_mm, column_mm)
+    centre_yx : (float, float)
+        Centre of the LV of the whole stack, in pixels.
+    dataset, patient, phase : str
+        Name of the set, of the patient, and "ed", "es" or another name of the phase.
+    spacing_is_known : bool
+        False where the set states no pixel spacing and one is assumed.
+    """
+
+    image: UInt8
+    allowed: UInt8
+    pixel_spacing_mm: tuple[float, float]
+    centre_yx: tuple[float, float]
+    dataset: str
+    patient: str
+    phase: str
+    spacing_is_known: bool = True
+
+    @property
+    def shows_lv(self) -> bool:
+        """Whether a pixel is known to be LV cavity or LV myocardium."""
+        return bool(np.isin(self.allowed, (allowed_bits(1), allowed_bits(2))).any())
+
+
+def write_slices(path: Path, slices: Iterable[LabelledSlice]) -> int:
+    """Write slices to one array file (npz without pickle); returns how many."""
+    kept = list(slices)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez_compressed(
+        path,
+        pixels=np.concatenate([entry.image.ravel() for entry in kept]),
+        allowed=np.concatenate([entry.allowed.ravel() for entry in kept]),
+        shapes=np.array([entry.image.shape for entry in kept], dtype=np.int32),
+        spacings=np.array([entry.pixel_spacing_mm for entry in kept]),
+        centres=np.array([entry.centre_yx for entry in kept]),
+        names=np.array([(entry.dataset, entry.patient, entry.phase) for entry in kept]),
+        spacing_is_known=np.array([entry.spacing_is_known for entry in kept]),
+    )
+    return len(kept)
+
+
+def read_slices(path: Path) -> tuple[LabelledSlice, ...]:
+    """Read back what `write_slices` wrote."""
+    with np.load(path, allow_pickle=False) as stored:
+        arrays = {name: stored[name] for name in stored.files}
+    ends = np.cumsum(arrays["shapes"].prod(axis=1))
+    starts = ends - arrays["shapes"].prod(axis=1)
+    return tuple(
+        LabelledSlice(
+            image=arrays["pixels"][start:end].reshape(shape),
+            allowed=arrays["allowed"][start:end].reshape(shape),
+            pixel_spacing_mm=(float(spacing[0]), float(spacing[1])),
+            centre_yx=(float(centre[0]), float(centre[1])),
+            dataset=str(names[0]),
+            patient=str(names[1]),
+            phase=str(names[2]),
+            spacing_is_known=bool(known),
+        )
+        for start, end, shape, spacing, centre, names, known in zip(
+            starts,
+            ends,
+            arrays["shapes"],
+            arrays["spacings"],
+            arrays["centres"],
+            arrays["names"],
+            arrays["spacing_is_known"],
+            strict=True,
+        )
+    )

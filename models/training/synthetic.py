@@ -1,0 +1,57 @@
+"""Adapter of the product's own synthetic hearts; seeds take the place of patients."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from models.split import Part
+from models.training.acdc import LabelledVolume, slices_of_volume
+from models.training.slices import LabelledSlice
+
+if TYPE_CHECKING:
+    from models.synthetic.cine import SyntheticCine
+
+SEEDS: dict[Part, range] = {
+    "train": range(1000, 1040),
+    "validation": range(2000, 2006),
+    "test": range(3000, 3010),
+}
+
+
+def synthetic_volumes(seed: int) -> Iterator[LabelledVolume]:
+    """ED and ES volumes of a synthetic heart of varied geometry."""
+    from models.synthetic.cine import synthesise_cine
+
+    rng = np.random.default_rng(seed)
+    spacing = float(rng.uniform(1.2, 1.9))
+    size = round(float(rng.uniform(290, 370)) / spacing)
+    offset_y, offset_x = rng.uniform(-40, 40, size=2)
+    cine = synthesise_cine(
+        seed,
+        phases=10,
+        rows=size,
+        columns=size,
+        pixel_spacing_mm=(spacing, spacing),
+        heart_offset_mm=(float(offset_y), float(offset_x)),
+    )
+    yield _volume(cine, cine.ed, "ed", seed)
+    yield _volume(cine, cine.es, "es", seed)
+
+
+def _volume(cine: "SyntheticCine", phase: int, name: str, seed: int) -> LabelledVolume:
+    return LabelledVolume(
+        images=cine.frames[phase],
+        labels=cine.labels[phase],
+        pixel_spacing_mm=cine.pixel_spacing_mm,
+        slice_spacing_mm=cine.slice_spacing_mm,
+        patient=f"synthetic-{seed}",
+        phase=name,
+    )
+
+
+def synthetic_slices(part: Part) -> Iterator[LabelledSlice]:
+    """Slices of the synthetic hearts of one part, those beyond the LV included."""
+    for seed in SEEDS[part]:
+        for volume in synthetic_volumes(seed):
+            yield from slices_of_volume(volume, "synthetic")

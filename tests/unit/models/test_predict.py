@@ -1,0 +1,162 @@
+"""The shipped networks on hearts whose place and shape are known."""
+
+import numpy as np
+import pytest
+
+from config.errors import ConfigError
+from models.predict import (
+    HeartLocaliser,
+    SliceSegmenter,
+    choose_device,
+    lv_evidence,
+    numeric_backend,
+    set_threads,
+)
+from models.registry import WeightsError
+from models.split import patients
+from models.synthetic.cine import synthesise_cine
+from models.training.acdc import read_patient
+
+
+@pytest.fixture(scope="module")
+def localiser():
+    return HeartLocaliser()
+
+
+@pytest.fixture(scope="module")
+def segmenter():
+    return SliceSegmenter()
+
+
+def centre_of(labels):
+    return np.argwhere(np.isin(labels, (1, 2)))[:, -2:].mean(axis=0)
+
+
+def distance_mm(found, truth, spacing):
+    return float(np.hypot(*((np.array(found) - truth) * spacing)))
+
+
+@pytest.mark.parametrize("offset_mm", [(0, 0), (60, 0), (-60, 0), (0, 60), (0, -60), (42, -42)])
+def test_a_synthetic_heart_60_mm_off_centre_is_found(localiser, offset_mm):
+    heart = synthesise_cine(
+        3005, phases=2, rows=240, columns=230, pixel_spacing_mm=(1.5, 1.7),
+        heart_offset_mm=offset_mm,
+    )  # fmt: skip
+    found = localiser(heart.frames[0], heart.pixel_spacing_mm)
+    truth = centre_of(heart.labels[0])
+    assert distance_mm(found.centre_yx, truth, heart.pixel_spacing_mm) < 10
+
+
+def test_synthetic_slices_beyond_the_lv_are_told_apart(localiser):
+    heart = synthesise_cine(3006, phases=2)
+    probability = localiser(heart.frames[0], heart.pixel_spacing_mm).lv_probability
+    pixels = np.isin(heart.labels[0], (1, 2)).sum(axis=(1, 2))
+    assert (probability[pixels > 300] > 0.5).all()
+    assert (probability[pixels == 0] < 0.5).mean() >= 0.5
+
+
+@pytest.mark.parametrize("shift_mm", [(60, 0), (-60, 0), (0, 60), (0, -60)])
+def test_a_real_heart_60_mm_off_centre_is_found_and_labelled_alike(
+    localiser, segmenter, real_data, shift_mm
+):
+    volume, _ = read_patient(real_data, patients("acdc", "test")[0])
+    spacing = volume.pixel_spacing_mm
+    start = centre_of(volume.labels)
+    size = [round(420 / step) for step in spacing]
+    corner = [
+        round((length - 1) / 2 + shift / step - place)
+        for length, shift, step, place in zip(size, shift_mm, spacing, start, strict=True)
+    ]
+    canvas = np.zeros((len(volume.images), *size), dtype=np.float32)
+    rows = [max(corner[0], 0), min(corner[0] + volume.images.shape[1], size[0])]
+    columns = [max(corner[1], 0), min(corner[1] + volume.images.shape[2], size[1])]
+    canvas[:, rows[0] : rows[1], columns[0] : columns[1]] = volume.images[
+        :,
+        rows[0] - corner[0] : rows[1] - corner[0],
+        columns[0] - corner[1] : columns[1] - corner[1],
+    ]
+    found = localiser(canvas, spacing)
+    assert distance_mm(found.centre_yx, start + corner, spacing) < 12
+    labels = segmenter(canvas, spacing, found.centre_yx)
+    pixels = np.argwhere(labels == 1)
+    back = np.zeros(volume.labels.shape, dtype=bool)
+    inside = pixels - [0, *corner]
+    back[tuple(inside.T)] = True
+    truth = volume.labels == 1
+    assert 2 * (back & truth).sum() / (back.sum() + truth.sum()) > 0.85
+
+
+def test_an_image_without_a_heart_shows_no_lv(localiser):
+    noise = np.random.default_rng(0).rayleigh(10, size=(3, 200, 200)).astype(np.float32)
+    assert (localiser(noise, (1.5, 1.5)).lv_probability < 0.5).all()
+    empty = localiser(np.zeros((2, 180, 160), dtype=np.float32), (1.5, 1.5))
+    assert (empty.lv_probability < 0.5).all()
+    assert np.isfinite(empty.centre_yx).all()
+
+
+@pytest.mark.parametrize("spacing", [(1.6, 1.6), (1.2, 2.0)])
+def test_a_synthetic_heart_is_labelled(localiser, segmenter, spacing):
+    size = (round(310 / spacing[0]), round(310 / spacing[1]))
+    heart = synthesise_cine(3007, phases=2, rows=size[0], columns=size[1], pixel_spacing_mm=spacing)
+    where = localiser(heart.frames[0], spacing)
+    labels = segmenter(heart.frames[0], spacing, where.centre_yx)
+    assert labels.dtype == np.uint8
+    assert labels.shape == heart.labels[0].shape
+    for label in (1, 2, 3):
+        found, truth = labels == label, heart.labels[0] == label
+        assert 2 * (found & truth).sum() / (found.sum() + truth.sum()) > 0.8
+
+
+def test_the_same_images_give_the_same_labels_alone_or_together(segmenter):
+    heart = synthesise_cine(3008, slices=6, phases=4)
+    images = heart.frames.reshape(-1, *heart.frames.shape[2:])
+    centre = tuple(centre_of(heart.labels[0]))
+    together = segmenter(images, heart.pixel_spacing_mm, centre)
+    np.testing.assert_array_equal(together, segmenter(images, heart.pixel_spacing_mm, centre))
+    alone = segmenter(images[18:19], heart.pixel_spacing_mm, centre)
+    assert (alone[0] != together[18]).sum() <= 2
+
+
+def test_labels_stay_inside_a_crop_at_the_edge_of_the_image(segmenter):
+    image = np.random.default_rng(0).random((1, 90, 80)).astype(np.float32)
+    assert segmenter(image, (1.5, 1.5), (-300.0, 500.0)).sum() == 0
+    assert segmenter(image, (1.5, 1.5), (0.0, 0.0)).shape == (1, 90, 80)
+
+
+def test_a_model_of_another_task_is_refused():
+    with pytest.raises(WeightsError, match="for localisation, not for segmentation"):
+        SliceSegmenter("heart_localiser")
+    with pytest.raises(WeightsError, match="no model"):
+        HeartLocaliser("nowhere")
+
+
+def test_the_device_is_chosen_or_refused():
+    import torch
+
+    assert choose_device("cpu") == "cpu"
+    if torch.cuda.is_available():
+        assert choose_device("auto") == choose_device("cuda") == "cuda"
+    else:
+        assert choose_device("auto") == "cpu"
+        with pytest.raises(ConfigError, match="cuda"):
+            choose_device("cuda")
+    assert torch.__version__ in numeric_backend("cpu")
+
+
+def test_threads_are_set_only_when_asked():
+    import torch
+
+    before = torch.get_num_threads()
+    set_threads(0)
+    assert torch.get_num_threads() == before
+    set_threads(1)
+    assert torch.get_num_threads() == 1
+    set_threads(before)
+
+
+def test_evidence_grows_with_the_lv():
+    import torch
+
+    weak, strong = torch.full((1, 9, 9), 0.01), torch.full((1, 9, 9), 0.01)
+    strong[0, 3:6, 3:6] = 0.9
+    assert lv_evidence(weak)[0] < 0 < lv_evidence(strong)[0]
