@@ -1,0 +1,516 @@
+"""The summary of one instance that routing, completion and assembly decide from; no pixels.
+
+Values are decoded here from the bytes of the few attributes that count, not by pydicom: real
+headers break the rules of their value representations, and thousands arrive in a minute.
+"""
+
+import hashlib
+import json
+import math
+import re
+import struct
+import threading
+import warnings
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any, Self
+
+from pydicom import Dataset, dcmread
+from pydicom.datadict import dictionary_VR, keyword_for_tag
+from pydicom.errors import InvalidDicomError
+from pydicom.tag import BaseTag, Tag
+
+from pipeline.errors import Rejection
+from pipeline.results.common import NODE_MANUFACTURER
+
+Triple = tuple[float, float, float]
+Pair = tuple[float, float]
+
+# A change of any of these files a result under another patient or study.
+IDENTITY_KEYWORDS = frozenset(
+    {
+        "PatientName",
+        "PatientID",
+        "IssuerOfPatientID",
+        "PatientBirthDate",
+        "PatientSex",
+        "AccessionNumber",
+        "StudyInstanceUID",
+    }
+)
+
+# Segmentation, SRs, Secondary Captures, Encapsulated PDF (PS3.4 B.5): what a node writes.
+_RESULT_CLASSES = (
+    "1.2.840.10008.5.1.4.1.1.66.",
+    "1.2.840.10008.5.1.4.1.1.88.",
+    "1.2.840.10008.5.1.4.1.1.7",
+    "1.2.840.10008.5.1.4.1.1.104.1",
+)
+_VALID_UID = re.compile(r"[0-9.]{1,64}")
+_CLOCK = re.compile(r"(\d{2}):?(\d{2})?:?(\d{2})?(\.\d{1,6})?")
+_HEADER_TAGS = [
+    Tag(keyword)
+    for keyword in (
+        "ImageType",
+        "SOPClassUID",
+        "SOPInstanceUID",
+        "AcquisitionDate",
+        "ContentDate",
+        "AcquisitionTime",
+        "ContentTime",
+        "AcquisitionDateTime",
+        "Modality",
+        "Manufacturer",
+        "SeriesDescription",
+        "PatientID",
+        "TriggerTime",
+        "NominalInterval",
+        "CardiacNumberOfImages",
+        "ProtocolName",
+        "ContributingEquipmentSequence",
+        "StudyInstanceUID",
+        "SeriesInstanceUID",
+        "SeriesNumber",
+        "ImagePositionPatient",
+        "ImageOrientationPatient",
+        "FrameOfReferenceUID",
+        "TemporalPositionIdentifier",
+        "NumberOfTemporalPositions",
+        "ImagesInAcquisition",
+        "NominalCardiacTriggerDelayTime",
+        "SamplesPerPixel",
+        "PhotometricInterpretation",
+        "NumberOfFrames",
+        "Rows",
+        "Columns",
+        "PixelSpacing",
+        "SharedFunctionalGroupsSequence",
+        "PerFrameFunctionalGroupsSequence",
+    )
+]
+# What pydicom is known to raise at bytes that are no data set.
+_UNREADABLE = (
+    InvalidDicomError,
+    ArithmeticError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    NotImplementedError,
+    OSError,
+    RecursionError,
+    TypeError,
+    ValueError,
+    struct.error,
+    zlib.error,
+)
+_quiet_lock = threading.RLock()
+
+
+@dataclass(frozen=True, slots=True)
+class FrameHeader:
+    """One image: a classic instance, or one frame of an Enhanced one.
+
+    Attributes
+    ----------
+    position_mm : (x, y, z) or None
+        ImagePositionPatient, LPS mm.
+    orientation : six floats or None
+        ImageOrientationPatient: row cosines, then column cosines.
+    pixel_spacing_mm : (row_mm, column_mm) or None
+        Distance between rows, between columns.
+    trigger_time_ms : float or None
+        TriggerTime, or NominalCardiacTriggerDelayTime (PS3.3 C.7.6.16.2.7).
+    temporal_position : int or None
+        TemporalPositionIdentifier, or TemporalPositionIndex of the frame.
+    clock_ms : float or None
+        Acquisition (else content) time of day.
+    frame_number : int or None
+        One-based in an Enhanced instance; None in a classic one.
+    """
+
+    position_mm: Triple | None
+    orientation: tuple[float, ...] | None
+    pixel_spacing_mm: Pair | None
+    trigger_time_ms: float | None
+    temporal_position: int | None
+    clock_ms: float | None
+    frame_number: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceHeader:
+    """One instance without pixels. Text that is absent is empty, a number that is absent None.
+
+    Attributes
+    ----------
+    acquired_at : str
+        Date and time of acquisition (else of content) as digits; sorts by time.
+    nominal_interval_ms : float or None
+        NominalInterval, the R-R interval.
+    written_by_node : bool
+        One of our own results.
+    """
+
+    sop_instance_uid: str
+    sop_class_uid: str
+    series_instance_uid: str
+    study_instance_uid: str
+    frame_of_reference_uid: str
+    patient_id: str
+    modality: str
+    manufacturer: str
+    series_description: str
+    protocol_name: str
+    image_type: tuple[str, ...]
+    photometric_interpretation: str
+    acquired_at: str
+    rows: int | None
+    columns: int | None
+    samples_per_pixel: int | None
+    series_number: int | None
+    images_in_acquisition: int | None
+    cardiac_images: int | None
+    temporal_positions: int | None
+    nominal_interval_ms: float | None
+    written_by_node: bool
+    frames: tuple[FrameHeader, ...]
+
+    @property
+    def pixel_spacing_mm(self) -> Pair | None:
+        """Distance between rows and between columns, of the first frame."""
+        return self.frames[0].pixel_spacing_mm if self.frames else None
+
+    def to_json(self) -> str:
+        """Serialise; `from_json` gives back an equal header."""
+        content = asdict(self)
+        content["frames"] = [list(frame.values()) for frame in content["frames"]]
+        return json.dumps(content, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read what `to_json` wrote."""
+        content = json.loads(text)
+        content["image_type"] = tuple(content["image_type"])
+        content["frames"] = tuple(_frame_from_json(frame) for frame in content["frames"])
+        return cls(**content)
+
+
+def _frame_from_json(values: list[Any]) -> FrameHeader:
+    return FrameHeader(*(tuple(item) if isinstance(item, list) else item for item in values))  # type: ignore[arg-type]
+
+
+def read_header(source: Path | bytes | bytearray | memoryview) -> InstanceHeader:
+    """Read the summary of one instance.
+
+    Parameters
+    ----------
+    source : Path or bytes-like
+        A DICOM Part 10 file (PS3.10 7), or its content. Pixel data is not read.
+
+    Raises
+    ------
+    Rejection
+        ``unreadable``, ``missing_uid`` or ``invalid_uid``.
+    """
+    try:
+        with quiet_pydicom():
+            file = source if isinstance(source, Path) else BytesIO(source)
+            dataset = dcmread(file, stop_before_pixels=True, specific_tags=[*_HEADER_TAGS])
+            return _summary(_Reader(dataset))
+    except _UNREADABLE as error:
+        raise Rejection("unreadable", f"no DICOM data set ({type(error).__name__})") from error
+
+
+@contextmanager
+def quiet_pydicom() -> Iterator[None]:
+    """Silence pydicom's warnings of values that break their representation.
+
+    The warning filters belong to the whole process; the lock keeps two threads from restoring
+    each other's.
+    """
+    with _quiet_lock, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+class _Reader:
+    """Tolerant access to the elements of one (nested) data set."""
+
+    def __init__(self, dataset: Dataset, encoding: str | None = None) -> None:
+        self._dataset = dataset
+        declared = dataset.original_character_set
+        first = declared if isinstance(declared, str) else (declared or ["latin_1"])[0]
+        self._encoding = encoding or first or "latin_1"
+
+    def _bytes(self, keyword: str) -> tuple[bytes, bool]:
+        """Value of an element as encoded, and whether little endian; empty when absent."""
+        tag = Tag(keyword)
+        if tag not in self._dataset:
+            return b"", True
+        element = self._dataset.get_item(tag)
+        value = element.value
+        little = getattr(element, "is_little_endian", True)
+        return (value if isinstance(value, bytes) else b""), little
+
+    def text(self, keyword: str) -> str:
+        value = self._bytes(keyword)[0]
+        return value.decode(self._encoding, errors="replace").strip(" \0\r\n\t")
+
+    def texts(self, keyword: str) -> tuple[str, ...]:
+        text = self.text(keyword)
+        return tuple(part.strip() for part in text.split("\\")) if text else ()
+
+    def decimals(self, keyword: str, count: int) -> tuple[float, ...] | None:
+        """DS values; None unless there are `count` finite ones."""
+        try:
+            values = tuple(float(part) for part in self.texts(keyword))
+        except ValueError:
+            return None
+        return values if len(values) == count and all(map(math.isfinite, values)) else None
+
+    def decimal(self, keyword: str) -> float | None:
+        values = self.decimals(keyword, 1)
+        return values[0] if values else None
+
+    def integer(self, keyword: str) -> int | None:
+        value = self.decimal(keyword)
+        return int(value) if value is not None and value == int(value) else None
+
+    def binary(self, keyword: str, code: str) -> Any:
+        """One number of VR US, UL or FD (struct code H, L or d); None when absent."""
+        value, little = self._bytes(keyword)
+        packed = struct.Struct(("<" if little else ">") + code)
+        return packed.unpack_from(value)[0] if len(value) >= packed.size else None
+
+    def items(self, keyword: str) -> list["_Reader"]:
+        tag = Tag(keyword)
+        if tag not in self._dataset:
+            return []
+        return [_Reader(item, self._encoding) for item in self._dataset[tag].value or ()]
+
+
+def _summary(reader: _Reader) -> InstanceHeader:
+    sop_class_uid = _uid(reader, "SOPClassUID")
+    manufacturer = reader.text("Manufacturer")
+    return InstanceHeader(
+        sop_instance_uid=_uid(reader, "SOPInstanceUID"),
+        sop_class_uid=sop_class_uid,
+        series_instance_uid=_uid(reader, "SeriesInstanceUID"),
+        study_instance_uid=_uid(reader, "StudyInstanceUID"),
+        frame_of_reference_uid=reader.text("FrameOfReferenceUID"),
+        patient_id=reader.text("PatientID"),
+        modality=reader.text("Modality"),
+        manufacturer=manufacturer,
+        series_description=reader.text("SeriesDescription"),
+        protocol_name=reader.text("ProtocolName"),
+        image_type=reader.texts("ImageType"),
+        photometric_interpretation=reader.text("PhotometricInterpretation"),
+        acquired_at=_acquired_at(reader),
+        rows=reader.binary("Rows", "H"),
+        columns=reader.binary("Columns", "H"),
+        samples_per_pixel=reader.binary("SamplesPerPixel", "H"),
+        series_number=reader.integer("SeriesNumber"),
+        images_in_acquisition=reader.integer("ImagesInAcquisition"),
+        cardiac_images=reader.integer("CardiacNumberOfImages"),
+        temporal_positions=reader.integer("NumberOfTemporalPositions"),
+        nominal_interval_ms=reader.decimal("NominalInterval"),
+        written_by_node=(
+            (manufacturer == NODE_MANUFACTURER and sop_class_uid.startswith(_RESULT_CLASSES))
+            or any(
+                item.text("Manufacturer") == NODE_MANUFACTURER
+                for item in reader.items("ContributingEquipmentSequence")
+            )
+        ),
+        frames=_frames(reader),
+    )
+
+
+def _uid(reader: _Reader, keyword: str) -> str:
+    uid = reader.text(keyword)
+    if not uid:
+        raise Rejection("missing_uid", f"{keyword} is absent or empty")
+    if not _VALID_UID.fullmatch(uid):
+        raise Rejection("invalid_uid", f"{keyword} is not made of 1 to 64 digits and dots")
+    return uid
+
+
+def _acquired_at(reader: _Reader) -> str:
+    moment = reader.text("AcquisitionDateTime")
+    for kind in ("Acquisition", "Content"):
+        moment = moment or reader.text(f"{kind}Date") + reader.text(f"{kind}Time")
+    return "".join(character for character in moment if character.isdigit() or character == ".")
+
+
+def _frames(reader: _Reader) -> tuple[FrameHeader, ...]:
+    """Frames of an Enhanced instance, the one image of a classic one, or none.
+
+    A classic instance may carry a functional group sequence without content; it stays classic.
+    """
+    per_frame = reader.items("PerFrameFunctionalGroupsSequence")
+    shared = reader.items("SharedFunctionalGroupsSequence")[:1]
+    frames = tuple(
+        _enhanced_frame(number, (own, *shared)) for number, own in enumerate(per_frame, start=1)
+    )
+    if frames and (len(frames) > 1 or frames[0].position_mm is not None):
+        return frames
+    return (_classic_frame(reader),) if reader.binary("Rows", "H") else ()
+
+
+def _classic_frame(reader: _Reader) -> FrameHeader:
+    trigger_ms = reader.decimal("TriggerTime")
+    if trigger_ms is None:
+        trigger_ms = _finite(reader.binary("NominalCardiacTriggerDelayTime", "d"))
+    clock_ms = _clock_ms(reader.text("AcquisitionTime"))
+    if clock_ms is None:
+        clock_ms = _clock_ms(reader.text("ContentTime"))
+    return FrameHeader(
+        position_mm=_triple(reader.decimals("ImagePositionPatient", 3)),
+        orientation=reader.decimals("ImageOrientationPatient", 6),
+        pixel_spacing_mm=_pair(reader.decimals("PixelSpacing", 2)),
+        trigger_time_ms=trigger_ms,
+        temporal_position=reader.integer("TemporalPositionIdentifier"),
+        clock_ms=clock_ms,
+        frame_number=None,
+    )
+
+
+def _enhanced_frame(number: int, groups: Sequence[_Reader]) -> FrameHeader:
+    def macro(keyword: str) -> _Reader:
+        """First item of a functional group: the frame's own, else the shared one."""
+        for group in groups:
+            if items := group.items(keyword):
+                return items[0]
+        return _Reader(Dataset())
+
+    content = macro("FrameContentSequence")
+    trigger = macro("CardiacSynchronizationSequence")
+    return FrameHeader(
+        position_mm=_triple(macro("PlanePositionSequence").decimals("ImagePositionPatient", 3)),
+        orientation=macro("PlaneOrientationSequence").decimals("ImageOrientationPatient", 6),
+        pixel_spacing_mm=_pair(macro("PixelMeasuresSequence").decimals("PixelSpacing", 2)),
+        trigger_time_ms=_finite(trigger.binary("NominalCardiacTriggerDelayTime", "d")),
+        temporal_position=content.binary("TemporalPositionIndex", "L"),
+        clock_ms=_clock_ms(content.text("FrameAcquisitionDateTime")[8:]),
+        frame_number=number,
+    )
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _triple(values: tuple[float, ...] | None) -> Triple | None:
+    return (values[0], values[1], values[2]) if values else None
+
+
+def _pair(values: tuple[float, ...] | None) -> Pair | None:
+    return (values[0], values[1]) if values else None
+
+
+def _clock_ms(text: str) -> float | None:
+    """Time of day of a TM value (PS3.5 6.2), in ms."""
+    match = _CLOCK.match(text)
+    if match is None:
+        return None
+    hours, minutes, seconds, fraction = (float(part or 0) for part in match.groups())
+    return ((hours * 60 + minutes) * 60 + seconds + fraction) * 1000
+
+
+def digest_bytes(transfer_syntax_uid: str, dataset: bytes | bytearray | memoryview) -> str:
+    """SHA-256, hexadecimal, of an instance: its transfer syntax and its data set as encoded.
+
+    Parameters
+    ----------
+    transfer_syntax_uid : str
+        As negotiated, or as the file meta information says.
+    dataset : bytes-like
+        Everything after the file meta information group.
+    """
+    digest = hashlib.sha256(transfer_syntax_uid.encode("ascii"))
+    digest.update(dataset)
+    return digest.hexdigest()
+
+
+def digest_file(path: Path) -> str:
+    """`digest_bytes` of a DICOM Part 10 file.
+
+    Raises
+    ------
+    Rejection
+        ``unreadable``: no Part 10 file.
+    """
+    try:
+        return digest_content(path.read_bytes())
+    except OSError as error:
+        raise Rejection("unreadable", "the file cannot be read") from error
+
+
+def digest_content(content: bytes) -> str:
+    """`digest_bytes` of the content of a DICOM Part 10 file; raises as `digest_file`."""
+    transfer_syntax_uid, start = _file_meta(content)
+    return digest_bytes(transfer_syntax_uid, memoryview(content)[start:])
+
+
+def _file_meta(content: bytes) -> tuple[str, int]:
+    """Transfer syntax UID and the offset at which the data set starts (PS3.10 7.1).
+
+    The file meta information is in explicit VR little endian, group 0002, always.
+    """
+    if content[128:132] != b"DICM":
+        raise Rejection("unreadable", "no DICOM Part 10 file")
+    offset, transfer_syntax_uid = 132, ""
+    while content[offset : offset + 2] == b"\x02\x00":
+        long_form = content[offset + 4 : offset + 6] in (b"OB", b"OW", b"UN", b"UT", b"SQ")
+        head, code = (12, "<L") if long_form else (8, "<H")
+        if offset + head > len(content):
+            raise Rejection("unreadable", "the file meta information ends early")
+        (length,) = struct.unpack_from(code, content, offset + head - struct.calcsize(code))
+        start, end = offset + head, offset + head + length
+        if content[offset + 2 : offset + 4] == b"\x10\x00":
+            transfer_syntax_uid = content[start:end].decode("ascii", "replace").strip(" \0")
+        offset = end
+    if not _VALID_UID.fullmatch(transfer_syntax_uid):
+        raise Rejection("unreadable", "the file meta information names no transfer syntax")
+    return transfer_syntax_uid, offset
+
+
+def changed_attributes(old: Path, new: Path) -> tuple[str, ...]:
+    """Keywords of the attributes that differ between two versions of an instance, sorted.
+
+    Values are not told. Attributes without a keyword appear as their tag. Pixel data counts.
+
+    Raises
+    ------
+    Rejection
+        ``unreadable``.
+    """
+    try:
+        with quiet_pydicom():
+            before, after = _plain(dcmread(old)), _plain(dcmread(new))
+    except _UNREADABLE as error:
+        raise Rejection("unreadable", f"no DICOM data set ({type(error).__name__})") from error
+    tags = {tag for tag in before | after if before.get(tag) != after.get(tag)}
+    return tuple(sorted(keyword_for_tag(tag) or str(BaseTag(tag)) for tag in tags))
+
+
+def _plain(dataset: Dataset) -> dict[int, Any]:
+    """Comparable content of a data set: encoded values, sequences as lists of the same."""
+    content: dict[int, Any] = {}
+    for tag in dataset:
+        element = dataset.get_item(tag)
+        if _representation(tag, element.VR) == "SQ":
+            content[tag] = [_plain(item) for item in dataset[tag].value or ()]
+        elif isinstance(element.value, bytes):
+            content[tag] = element.value.rstrip(b" \0")
+        else:
+            content[tag] = element.value or b""
+    return content
+
+
+def _representation(tag: BaseTag, stated: str | None) -> str:
+    """VR of an element; implicit ones state none (PS3.5 A.1)."""
+    return stated or (dictionary_VR(tag) if keyword_for_tag(tag) else "UN")
