@@ -21,7 +21,7 @@ Float64 = npt.NDArray[np.float64]
 UInt8 = npt.NDArray[np.uint8]
 
 LV_CAVITY, LV_MYOCARDIUM, RV_CAVITY = 1, 2, 3
-_SHORTEST_HEART_MM = 45.0
+_SHORTEST_HEART_MM = 30.0
 _BLOOD = 1000.0  # intensity of blood at the heart
 
 
@@ -109,7 +109,7 @@ def synthesise_cine(
     ------
     ValueError
         When a heart does not fit: under two phases, an `ed_phase` outside them, a size or spacing
-        that is not positive, or slices that span less than 45 mm besides the two at the ends.
+        that is not positive, or slices that span less than 30 mm besides the two at the ends.
     """
     thickness_mm = 0.8 * slice_spacing_mm if slice_thickness_mm is None else slice_thickness_mm
     _check(phases, ed_phase, (rows, columns, *pixel_spacing_mm, slice_spacing_mm, thickness_mm))

@@ -16,6 +16,7 @@ Float64 = npt.NDArray[np.float64]
 
 MYOCARDIAL_DENSITY_G_PER_ML = 1.055
 _WIDEST = 0.2  # share of the length below the base at which the ellipsoid is widest
+_ROUNDEST_ML = 450.0  # no larger cavity in a heart of 95 mm; smaller hearts in proportion
 _RV_REACH = 0.9  # the RV ends at this share of the epicardial length
 
 
@@ -187,10 +188,12 @@ def draw_heart(
     phases : int
     slice_spacing_mm : float
     longest_mm : float
-        The heart is at most this long at end diastole, base to epicardial apex.
+        The heart is at most this long at end diastole, base to epicardial apex; where that is too
+        short for the cavity drawn, the heart is smaller.
     """
     ejection = random.uniform(0.20, 0.70)
     edv = random.uniform(80, 200) if ejection >= 0.45 else random.uniform(120, 260)
+    edv = min(edv, _ROUNDEST_ML * (longest_mm / 95) ** 3)
     wall = random.uniform(7, 14) if ejection >= 0.45 else random.uniform(7, 11)
     es = max(1, round(random.uniform(0.30, 0.45) * phases))
     contraction = contraction_curve(phases, es, random.uniform(0.12, 0.30))

@@ -172,13 +172,13 @@ def test_uneven_breath_holds_move_slices_and_keep_areas() -> None:
     assert np.hypot(*(centres[1] - centres[0])) > 0.3
 
 
-@pytest.mark.parametrize(("slices", "spacing_mm"), [(10, 8.0), (16, 6.0), (7, 12.5)])
+@pytest.mark.parametrize(("slices", "spacing_mm"), [(6, 8.0), (10, 8.0), (16, 6.0), (7, 12.5)])
 def test_other_stacks_hold_the_whole_ventricle(slices: int, spacing_mm: float) -> None:
     cine = synthesise_cine(5, phases=4, slices=slices, slice_spacing_mm=spacing_mm)
     assert cine.slice_thickness_mm == pytest.approx(0.8 * spacing_mm)
     assert not cine.labels[:, [0, -1]].any()
     for field in FIELDS:
-        assert cine.truth[field] == pytest.approx(cine.truth[f"{field}_analytic"], rel=0.03), field
+        assert cine.truth[field] == pytest.approx(cine.truth[f"{field}_analytic"], rel=0.05), field
 
 
 def test_two_phases_are_ed_and_es() -> None:
@@ -193,7 +193,7 @@ def test_two_phases_are_ed_and_es() -> None:
         {"phases": 1},
         {"ed_phase": 20},
         {"ed_phase": -1},
-        {"slices": 6, "slice_spacing_mm": 8.0},
+        {"slices": 5, "slice_spacing_mm": 8.0},
         {"rows": 0},
         {"pixel_spacing_mm": (0.0, 1.0)},
         {"slice_thickness_mm": -1.0},
@@ -206,8 +206,8 @@ def test_a_heart_that_does_not_fit_is_refused(wrong: dict) -> None:
 
 def test_numpy_is_enough() -> None:
     code = (
-        "import sys, models.synthetic.cine as c; c.synthesise_cine(1, phases=2, rows=64, columns=64)"
-        "\n"
+        "import sys; from models.synthetic.cine import synthesise_cine as make;"
+        "make(1, phases=2, rows=64, columns=64);"
         "sys.exit(bool({'torch', 'scipy', 'pydicom'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
