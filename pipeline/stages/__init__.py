@@ -1,0 +1,63 @@
+"""The stages of the cine chain: each takes an immutable case and returns a new one.
+
+A stage touches no disk, network or database. Networks are given to its constructor, so that any
+callable of the same shape (another method, the true masks of a synthetic heart) can take their
+place.
+"""
+
+from typing import TYPE_CHECKING, Protocol
+
+from pipeline.case import CineCase, Float32, ModelUse, UInt8
+
+if TYPE_CHECKING:
+    from models.predict import Localisation
+    from models.registry import Card
+
+
+class Stage(Protocol):
+    """One step of a chain.
+
+    Attributes
+    ----------
+    name : str
+        Stands in the provenance.
+    models : tuple of ModelUse
+        The networks that take part; empty when there are none.
+    """
+
+    name: str
+    models: tuple[ModelUse, ...]
+
+    def __call__(self, case: CineCase) -> CineCase:
+        """Return the case with what this stage finds."""
+        ...
+
+
+class Localiser(Protocol):
+    """Finds the heart; `card` describes the network."""
+
+    card: "Card"
+
+    def __call__(self, images: Float32, pixel_spacing_mm: tuple[float, float]) -> "Localisation":
+        """Look at whole images [n, y, x] of one stack, of the given (row, column) spacing."""
+        ...
+
+
+class Segmenter(Protocol):
+    """Labels the ventricles; `card` describes the network."""
+
+    card: "Card"
+
+    def __call__(
+        self,
+        images: Float32,
+        pixel_spacing_mm: tuple[float, float],
+        centre_yx: tuple[float, float],
+    ) -> UInt8:
+        """Label images [n, y, x] around a centre (row, column), on their own pixel grid."""
+        ...
+
+
+def model_use(card: "Card") -> ModelUse:
+    """State the network of a card in the provenance of a case."""
+    return ModelUse(card.name, card.version, card.weights_sha256, card.licence)

@@ -1,0 +1,74 @@
+"""Second stage: end diastole and end systole.
+
+The LV cavity of the middle slices is segmented in every phase; its area curve is largest at ED
+and smallest at ES. The basal slices, where the ventricle moves in and out of the plane, and the
+apical ones, where it vanishes in systole, would only add noise.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+
+from pipeline.case import LV_CAVITY, CineCase, Float64, ModelUse, Phases
+from pipeline.stages import Segmenter, model_use
+from pipeline.stages.relevance import middle_slices
+from pipeline.stages.segmentation import segment_slices
+
+
+class DetectPhases:
+    """Find ED and ES as the extremes of the LV area in the middle of the ventricle.
+
+    Parameters
+    ----------
+    segmenter : Segmenter
+        Labels each image.
+    min_phases : int
+        With fewer phases the curve is not smoothed: its extremes are ED and ES.
+    """
+
+    name = "detection"
+
+    def __init__(self, segmenter: Segmenter, min_phases: int) -> None:
+        self._segmenter = segmenter
+        self.models: tuple[ModelUse, ...] = (model_use(segmenter.card),)
+        self._min_phases = min_phases
+
+    def __call__(self, case: CineCase) -> CineCase:
+        """Return the case with its phases; needs its relevance."""
+        if case.relevance is None:
+            raise ValueError("detection comes after relevance")
+        labels = segment_slices(
+            self._segmenter, case.stack, middle_slices(case.relevance), case.relevance.centre_yx
+        )
+        area = np.count_nonzero(labels == LV_CAVITY, axis=(1, 2, 3)).astype(np.float64)
+        return replace(case, phases=extremes(area, self._min_phases))
+
+
+def extremes(curve: Float64, min_phases: int) -> Phases:
+    """Find ED and ES of a cyclic volume or area curve [t].
+
+    With `min_phases` phases or more, each is the extreme of the curve among the three phases
+    around the extreme of the smoothed curve: one bad phase elsewhere does not count, and the
+    plateau before ED does not draw it away from its peak.
+    """
+    if len(curve) < min_phases:
+        return Phases(ed=int(np.argmax(curve)), es=int(np.argmin(curve)))
+    return Phases(ed=_peak(curve), es=_peak(-curve))
+
+
+def _peak(curve: Float64) -> int:
+    """Find the highest phase of a cyclic curve next to the peak of its smoothed form."""
+    top = int(np.argmax(smoothed(curve)))
+    near = [top, (top - 1) % len(curve), (top + 1) % len(curve)]
+    return near[int(np.argmax(curve[near]))]
+
+
+def smoothed(curve: Float64) -> Float64:
+    """Smooth a cyclic curve [t] with binomial weights 1 2 1: the last phase precedes the first."""
+    return np.asarray((np.roll(curve, 1) + 2 * curve + np.roll(curve, -1)) / 4, dtype=np.float64)
+
+
+def cyclic_distance(first: int, second: int, n_phases: int) -> int:
+    """Count the phases between two phases of a cycle, the shorter way round."""
+    direct = abs(first - second) % n_phases
+    return min(direct, n_phases - direct)

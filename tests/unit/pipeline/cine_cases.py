@@ -1,0 +1,155 @@
+"""Stacks and cases with known truth for the tests of the cine chain.
+
+The frames of these stacks are their own label maps, so that a segmenter which reads the intensity
+is an oracle: what the tests measure is the chain around the networks.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from pydicom import Dataset
+
+from config.schema import CineSettings
+from models.registry import Card
+from pipeline.case import LV_CAVITY, LV_MYOCARDIUM, RV_CAVITY, CineCase, CineStack, FrameSource
+from pipeline.cine import CinePipeline, cine_stages
+
+
+def card(name: str) -> Card:
+    return Card(
+        name=name,
+        version="0",
+        task="test",
+        summary="reads the truth",
+        intended_use="tests",
+        limits="",
+        licence="Apache-2.0",
+        data=(),
+        architecture="none",
+        parameters={},
+        input={},
+        calibration={},
+        metrics={},
+        weights_file="",
+        weights_sha256=name.encode().hex().ljust(64, "0"),
+    )
+
+
+@dataclass(frozen=True)
+class Localised:
+    lv_probability: np.ndarray
+    centre_yx: tuple[float, float]
+
+
+class OracleLocaliser:
+    """Sees the LV where the frame holds its labels."""
+
+    card = card("oracle_localiser")
+
+    def __call__(self, images, pixel_spacing_mm):
+        left = np.isin(images, (LV_CAVITY, LV_MYOCARDIUM))
+        shows = np.any(left, axis=(1, 2))
+        centre = np.argwhere(left)[:, 1:].mean(axis=0) if shows.any() else (0, 0)
+        return Localised(0.02 + 0.96 * shows, (float(centre[0]), float(centre[1])))
+
+
+class OracleSegmenter:
+    """Takes the frame for its label map."""
+
+    card = card("oracle_segmenter")
+
+    def __call__(self, images, pixel_spacing_mm, centre_yx):
+        return images.astype(np.uint8)
+
+
+def oracle_pipeline(settings: CineSettings | None = None) -> CinePipeline:
+    stages = cine_stages(settings or CineSettings(), OracleLocaliser(), OracleSegmenter())
+    return CinePipeline(stages, "cpu", "oracle")
+
+
+def header(**attributes: object) -> Dataset:
+    dataset = Dataset()
+    for keyword, value in attributes.items():
+        setattr(dataset, keyword, value)
+    return dataset
+
+
+ADULT = {"PatientSize": "1.75", "PatientWeight": "70", "HeartRate": "60"}
+
+
+def label_stack(
+    labels: np.ndarray,
+    *,
+    pixel_spacing_mm: tuple[float, float] = (1.5, 1.5),
+    slice_spacing_mm: float = 10.0,
+    slice_extent_mm: np.ndarray | None = None,
+    cosines: tuple[tuple[float, ...], tuple[float, ...]] = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0)),
+    headers: Mapping[str, Dataset] | None = None,
+) -> CineStack:
+    """A stack whose frames are the given label maps [t, z, y, x]."""
+    n_phases, n_slices = labels.shape[:2]
+    row, column = (np.array(direction) for direction in cosines)
+    sources = tuple(
+        tuple(
+            FrameSource(f"1.2.{t}.{z}", "1.2.840.10008.5.1.4.1.1.4", "1.3", None, 40.0 * t)
+            for z in range(n_slices)
+        )
+        for t in range(n_phases)
+    )
+    if slice_extent_mm is None:
+        slice_extent_mm = np.full(n_slices, slice_spacing_mm)
+    edges = np.concatenate([[0], np.cumsum(slice_extent_mm)])
+    return CineStack(
+        frames=labels.astype(np.float32),
+        sources=sources,
+        positions_mm=np.outer((edges[1:] + edges[:-1]) / 2, np.cross(row, column)),
+        row_cosines=row,
+        column_cosines=column,
+        pixel_spacing_mm=pixel_spacing_mm,
+        slice_spacing_mm=slice_spacing_mm,
+        slice_extent_mm=np.asarray(slice_extent_mm, dtype=np.float64),
+        trigger_times_ms=40.0 * np.arange(n_phases),
+        missing=(),
+        missing_fraction=0.0,
+        headers=headers if headers is not None else {"1.2.0.0": header(**ADULT)},
+        digests={},
+    )
+
+
+def drawn_labels(phases: int = 12, slices: int = 12, size: int = 96, es: int = 4) -> np.ndarray:
+    """A round heart, base at slice 1, apex at slice -2, ED at phase 0, ES at `es`; [t, z, y, x]."""
+    y, x = np.mgrid[:size, :size] - (size - 1) / 2
+    distance = np.hypot(y, x)
+    labels = np.zeros((phases, slices, size, size), dtype=np.uint8)
+    for t in range(phases):
+        systole = 0.5 - 0.5 * np.cos(
+            2 * np.pi * (t / (2 * es) if t <= es else 0.5 + (t - es) / (2 * (phases - es)))
+        )
+        for z in range(1, slices - 1):
+            level = (z - 1) / (slices - 2)
+            taper = np.sqrt(1 - level**2)
+            cavity = (16 - 5 * systole) * taper
+            outer = np.sqrt(cavity**2 + (22 * taper) ** 2 - (16 * taper) ** 2)
+            right = np.hypot(y, x + 0.9 * 22 * taper) < (16 - 4 * systole) * taper
+            labels[t, z][right] = RV_CAVITY
+            labels[t, z][distance < outer] = LV_MYOCARDIUM
+            labels[t, z][distance < cavity] = LV_CAVITY
+    return labels
+
+
+def drawn_case(**changes: object) -> CineCase:
+    """The drawn heart, measured with oracles; `changes` alter the stack beforehand."""
+    return oracle_pipeline().run(replace(label_stack(drawn_labels()), **changes))
+
+
+def value(case: CineCase, name: str) -> float | None:
+    return next(one.value for one in case.biomarkers if one.name == name)
+
+
+def withheld(case: CineCase, name: str) -> str | None:
+    return next(one.withheld for one in case.biomarkers if one.name == name)
+
+
+def finding(case: CineCase, check: str):
+    return next(one for one in case.quality if one.check == check)

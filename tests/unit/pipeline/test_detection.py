@@ -1,0 +1,63 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.case import CineCase, Relevance
+from pipeline.stages.detection import DetectPhases, cyclic_distance, extremes, smoothed
+from tests.unit.pipeline.cine_cases import OracleSegmenter, drawn_labels, label_stack
+
+
+def detect(labels, min_phases=8):
+    relevant = (False, *[True] * (labels.shape[1] - 2), False)
+    relevance = Relevance(np.zeros(labels.shape[1]), relevant, (48.0, 48.0))
+    case = CineCase(label_stack(labels), relevance=relevance)
+    return DetectPhases(OracleSegmenter(), min_phases)(case).phases
+
+
+@pytest.mark.parametrize("shift", [0, -1, 3, 7])
+def test_ed_and_es_are_found_wherever_the_cycle_starts(shift):
+    phases = detect(np.roll(drawn_labels(), shift, axis=0))
+    assert (phases.ed, phases.es) == (shift % 12, (4 + shift) % 12)
+
+
+def test_of_two_phases_the_larger_is_ed():
+    phases = detect(drawn_labels()[[4, 0]])
+    assert (phases.ed, phases.es) == (1, 0)
+
+
+def test_one_bad_phase_does_not_become_ed():
+    curve = np.array([100, 98, 80, 60, 52, 60, 75, 115, 80, 90, 96, 99.0])
+    assert extremes(curve, 8).ed == 0
+    assert extremes(curve, 20).ed == 7  # too few phases to smooth
+
+
+def test_the_plateau_before_ed_does_not_draw_it_away_from_its_peak():
+    curve = np.array([100, 80, 60, 50, 70, 88, 90, 91.0])
+    assert int(np.argmax(smoothed(curve))) == 7
+    assert extremes(curve, 8).ed == 0
+
+
+def test_the_ends_of_the_stack_do_not_decide():
+    labels = drawn_labels()
+    labels[8, 1] = 1  # a flooded basal slice
+    assert detect(labels).ed == 0
+
+
+@given(st.lists(st.floats(0, 500), min_size=3, max_size=40), st.integers(0, 40))
+def test_smoothing_is_cyclic_and_keeps_the_mean(values, shift):
+    curve = np.array(values)
+    assert smoothed(curve).mean() == pytest.approx(curve.mean(), abs=1e-9)
+    assert np.allclose(smoothed(np.roll(curve, shift)), np.roll(smoothed(curve), shift))
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "distance"), [(19, 0, 1), (0, 19, 1), (3, 8, 5), (0, 10, 10), (4, 4, 0)]
+)
+def test_distance_goes_the_shorter_way_round(first, second, distance):
+    assert cyclic_distance(first, second, 20) == distance
+
+
+def test_detection_needs_relevance():
+    with pytest.raises(ValueError, match="after relevance"):
+        DetectPhases(OracleSegmenter(), 8)(CineCase(label_stack(drawn_labels())))

@@ -1,0 +1,248 @@
+"""Each check is made to fire by breaking a good case on purpose."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pipeline.case import (
+    LV_CAVITY,
+    LV_MYOCARDIUM,
+    RV_CAVITY,
+    Biomarker,
+    CineCase,
+    Phases,
+    QualityFinding,
+    Verdict,
+)
+from pipeline.stages.biomarkers import VOLUMETRIC, Quantify
+from pipeline.stages.coverage import apex_is_last, missing_share
+from pipeline.stages.quality import CheckQuality, withhold
+from tests.unit.pipeline.cine_cases import (
+    drawn_labels,
+    finding,
+    label_stack,
+    oracle_pipeline,
+    value,
+    withheld,
+)
+
+STROKE = {"lv_sv", "lv_ef", "cardiac_output", "lv_sv_index", "cardiac_output_index"}
+
+
+def good_labels() -> np.ndarray:
+    """The drawn heart with an RV that ejects as much as the LV."""
+    labels = drawn_labels(size=110)
+    y, x = np.mgrid[:110, :110] - 54.5
+    labels[labels == RV_CAVITY] = 0
+    for t, z in np.ndindex(labels.shape[:2]):
+        if not labels[t, z].any():
+            continue
+        area = np.count_nonzero(labels[t, z] == LV_CAVITY)
+        near = np.where((labels[t, z] == 0) & (x < 0), np.hypot(y, x + 24), np.inf)
+        labels[t, z].ravel()[np.argsort(near, axis=None)[: int(1.05 * area)]] = RV_CAVITY
+    return labels
+
+
+def measure(labels: np.ndarray, **changes: object) -> CineCase:
+    return oracle_pipeline().run(replace(label_stack(labels, slice_spacing_mm=7.5), **changes))
+
+
+def recheck(case: CineCase, **changes: object) -> CineCase:
+    """Quantify and check again with something of the case changed."""
+    return CheckQuality(8)(Quantify()(replace(case, **changes, quality=(), biomarkers=())))
+
+
+@pytest.fixture(scope="module")
+def good() -> CineCase:
+    return measure(good_labels())
+
+
+def test_a_good_case_passes_every_check_and_keeps_every_number(good):
+    assert {one.check: one.verdict for one in good.quality} == dict.fromkeys(
+        (
+            *("coverage_base", "coverage_apex", "phases_count", "missing_images"),
+            *("left_ventricle", "short_axis_plane", "myocardium_ring", "curve_range"),
+            *("detection_agreement", "lv_ef_range", "rv_ef_range"),
+            *("stroke_volume_agreement", "mass_plausibility", "mass_conservation"),
+        ),
+        Verdict.OK,
+    )
+    assert all(one.value is not None for one in good.biomarkers)
+    assert all(one.reason for one in good.quality)
+
+
+def without_cavity(labels: np.ndarray, phase: int) -> np.ndarray:
+    labels[phase][labels[phase] == LV_CAVITY] = LV_MYOCARDIUM
+    return labels
+
+
+def opened(labels: np.ndarray) -> np.ndarray:
+    labels[:, :, 70:][labels[:, :, 70:] == LV_MYOCARDIUM] = 0
+    return labels
+
+
+def stretched(labels: np.ndarray, factor: float) -> np.ndarray:
+    """Longer than wide: rows repeated."""
+    rows = np.floor(np.arange(int(labels.shape[2] * factor)) / factor).astype(int)
+    return labels[:, :, rows]
+
+
+def still(labels: np.ndarray) -> np.ndarray:
+    return np.repeat(labels[:1], len(labels), axis=0)
+
+
+def grown_right(labels: np.ndarray) -> np.ndarray:
+    """The RV of ED everywhere, except that it is smaller at ED."""
+    right = labels[0] == RV_CAVITY
+    for t in range(1, len(labels)):
+        labels[t][labels[t] == RV_CAVITY] = 0
+        labels[t][right & (labels[t] == 0)] = RV_CAVITY
+    labels[0, :, :50][labels[0, :, :50] == RV_CAVITY] = 0
+    return labels
+
+
+def stiff_right(labels: np.ndarray) -> np.ndarray:
+    right = labels[0] == RV_CAVITY
+    for t in range(len(labels)):
+        labels[t][labels[t] == RV_CAVITY] = 0
+        labels[t][right & (labels[t] == 0)] = RV_CAVITY
+    return labels
+
+
+def thin_in_systole(labels: np.ndarray) -> np.ndarray:
+    """At ES three quarters of the wall, all but the septal side, are called background."""
+    wall = labels[4, :, :, 46:]
+    wall[wall == LV_MYOCARDIUM] = 0
+    return labels
+
+
+@pytest.mark.parametrize(
+    ("broken", "check", "verdict", "reason", "taken_back"),
+    [
+        (lambda m: m[[0, 2, 4, 6, 8]], "phases_count", "review", "only 5 cardiac phases", set()),
+        (lambda m: m[:, 3:], "coverage_base", "review", "inside the ventricle at the base", set()),
+        (lambda m: m[:, ::-1][:, :-3], "coverage_base", "review", "at the base", set()),
+        (lambda m: m[:, 6:], "coverage_base", "withheld", "is missing", VOLUMETRIC),
+        (lambda m: m[:, :-3], "coverage_apex", "review", "at the apex", set()),
+        (lambda m: m[:, ::-1][:, 3:], "coverage_apex", "review", "at the apex", set()),
+        (lambda m: m[:, :-6], "coverage_apex", "withheld", "is missing", VOLUMETRIC),
+        (lambda m: stretched(m, 1.5), "short_axis_plane", "review", "1.5 times as long", set()),
+        (lambda m: stretched(m, 2), "short_axis_plane", "withheld", "not a short-axis", VOLUMETRIC),
+        (opened, "myocardium_ring", "review", "of the cavity open", set()),
+        (still, "curve_range", "review", "only 0%", set()),
+        (grown_right, "rv_ef_range", "withheld", "is no ejection fraction",
+         {"rv_sv", "rv_ef", "rv_sv_index"}),
+        (stiff_right, "stroke_volume_agreement", "review", "differ by", set()),
+        (thin_in_systole, "mass_conservation", "review", "between ED and ES", set()),
+    ],
+)  # fmt: skip
+def test_a_broken_study_is_noticed(
+    broken: Callable[[np.ndarray], np.ndarray], check, verdict, reason, taken_back, good
+):
+    case = measure(np.ascontiguousarray(broken(good_labels())))
+    fired = finding(case, check)
+    assert fired.verdict == verdict
+    assert reason in fired.reason
+    lost = {one.name for one in case.biomarkers if one.value is None}
+    assert lost == set(taken_back)
+    assert all(withheld(case, name) == fired.reason for name in taken_back)
+
+
+@pytest.mark.parametrize("phase", [0, 4])
+def test_without_a_cavity_nothing_is_measured(good, phase):
+    labels = without_cavity(good_labels(), phase)
+    case = recheck(good, segmentation=replace(good.segmentation, labels=labels))
+    assert finding(case, "left_ventricle").verdict == Verdict.WITHHELD
+    assert {one.name for one in case.biomarkers if one.value is None} == set(VOLUMETRIC)
+
+
+def test_label_maps_without_any_label(good):
+    nothing = replace(good.segmentation, labels=np.zeros_like(good.segmentation.labels))
+    case = recheck(good, segmentation=nothing)
+    assert {one.name for one in case.biomarkers if one.value is not None} == {"heart_rate", "bsa"}
+    assert "not checked" in finding(case, "short_axis_plane").reason
+
+
+@pytest.mark.parametrize(
+    ("share", "verdict", "kept"), [(0.02, "review", True), (0.34, "withheld", False)]
+)
+def test_missing_images_are_named(share, verdict, kept):
+    missing = ("slice 4: phase 7 missing", "one slice between 5 and 6")
+    case = measure(good_labels(), missing=missing, missing_fraction=share)
+    fired = finding(case, "missing_images")
+    assert fired.verdict == verdict
+    assert fired.value == share
+    assert all(name in fired.reason for name in missing)
+    assert (value(case, "lv_edv") is not None) == kept
+
+
+@pytest.mark.parametrize(
+    ("phases", "verdict"),
+    [
+        (Phases(0, 4), "ok"),
+        (Phases(11, 5), "ok"),
+        (Phases(0, 8), "review"),
+        (Phases(3, 4), "review"),
+    ],
+)
+def test_phases_far_from_the_extremes_of_the_curve_ask_for_review(good, phases, verdict):
+    assert finding(recheck(good, phases=phases), "detection_agreement").verdict == verdict
+
+
+def test_phases_far_apart_on_a_plateau_agree():
+    labels = good_labels()
+    labels[8:] = labels[0]
+    case = recheck(measure(labels), phases=Phases(9, 4))
+    assert finding(case, "detection_agreement").verdict == Verdict.OK
+
+
+def test_ed_and_es_interchanged_withhold_the_ejection_fraction(good):
+    case = recheck(good, phases=Phases(good.phases.es, good.phases.ed))
+    assert finding(case, "lv_ef_range").verdict == Verdict.WITHHELD
+    assert {one.name for one in case.biomarkers if one.value is None} >= STROKE
+    assert value(case, "lv_edv") is not None
+
+
+@pytest.mark.parametrize("scale", [0.2, 3.0])
+def test_a_mass_no_heart_has_is_withheld(scale):
+    case = measure(good_labels(), pixel_spacing_mm=(1.5 * scale, 1.5 * scale))
+    assert finding(case, "mass_plausibility").verdict == Verdict.WITHHELD
+    assert {one.name for one in case.biomarkers if one.value is None} == {
+        "lv_mass",
+        "lv_mass_index",
+    }
+
+
+@pytest.mark.parametrize("cut", [0, 2, 4])
+def test_the_missing_share_is_estimated_from_the_proportions(cut):
+    """The drawn LV is 75 mm long and 66 mm wide: 74 mm are expected of that width."""
+    case = measure(good_labels()[:, cut + 1 :])
+    assert missing_share(case) == pytest.approx(max(0, 1 - (75 - 7.5 * cut) / 73.9), abs=0.08)
+
+
+def test_which_end_is_the_apex(good):
+    assert apex_is_last(good)
+    assert not apex_is_last(measure(good_labels()[:, ::-1]))
+
+
+def test_a_finding_takes_back_what_it_names_once_and_keeps_earlier_reasons(good):
+    first = QualityFinding("a", Verdict.WITHHELD, "first reason", withholds=("lv_ef", "bsa"))
+    second = QualityFinding("b", Verdict.WITHHELD, "second reason", withholds=("lv_ef", "lv_sv"))
+    unknown = Biomarker("bsa", None, "m2", "PatientSize is absent")
+    before = replace(
+        good,
+        quality=(first, second),
+        biomarkers=(unknown, *(one for one in good.biomarkers if one.name != "bsa")),
+    )
+    after = withhold(before)
+    assert withheld(after, "lv_ef") == "first reason"
+    assert withheld(after, "lv_sv") == "second reason"
+    assert withheld(after, "bsa") == "PatientSize is absent"
+    assert value(after, "lv_edv") == value(before, "lv_edv")
+
+
+def test_quality_needs_what_it_checks(good):
+    with pytest.raises(ValueError, match="after"):
+        CheckQuality(8)(replace(good, segmentation=None))

@@ -1,0 +1,61 @@
+import numpy as np
+import pytest
+
+from pipeline.case import RV_CAVITY, CineCase, Relevance
+from pipeline.stages.segmentation import SegmentCine, segment_slices
+from tests.unit.pipeline.cine_cases import OracleSegmenter, drawn_labels, label_stack
+
+
+class RecordingSegmenter(OracleSegmenter):
+    """Keeps what it was asked."""
+
+    def __init__(self):
+        self.asked = []
+
+    def __call__(self, images, pixel_spacing_mm, centre_yx):
+        self.asked.append((images.copy(), pixel_spacing_mm, centre_yx))
+        return super().__call__(images, pixel_spacing_mm, centre_yx)
+
+
+def case_of(labels, relevant):
+    stack = label_stack(labels, pixel_spacing_mm=(1.2, 1.8))
+    return CineCase(stack, relevance=Relevance(np.zeros(len(relevant)), relevant, (40.0, 50.0)))
+
+
+def test_every_phase_of_the_relevant_slices_is_labelled_and_nothing_else():
+    labels = drawn_labels(phases=3, slices=6, es=1)
+    relevant = (False, True, True, True, False, False)
+    found = SegmentCine(OracleSegmenter())(case_of(labels, relevant)).segmentation.labels
+    assert found.dtype == np.uint8
+    assert np.array_equal(found[:, 1:4], labels[:, 1:4])
+    assert not found[:, [0, 4, 5]].any()
+
+
+def test_the_result_cannot_be_changed():
+    labels = drawn_labels(phases=2, slices=4, es=1)
+    found = SegmentCine(OracleSegmenter())(case_of(labels, (True,) * 4)).segmentation.labels
+    with pytest.raises(ValueError, match="read-only"):
+        found[0, 0, 0, 0] = 1
+
+
+def test_the_result_is_cleaned():
+    labels = drawn_labels(phases=2, slices=4, es=1)
+    labels[1, 2, :4, 90:] = RV_CAVITY
+    found = SegmentCine(OracleSegmenter())(case_of(labels, (True,) * 4)).segmentation.labels
+    assert not found[1, 2, :4, 90:].any()
+
+
+def test_the_network_gets_the_slices_with_spacing_and_centre():
+    labels = drawn_labels(phases=2, slices=6, es=1)
+    segmenter = RecordingSegmenter()
+    case = case_of(labels, (True,) * 6)
+    segment_slices(segmenter, case.stack, [2, 4], (40.0, 50.0))
+    assert len(segmenter.asked) == 2
+    for phase, (images, spacing, centre) in enumerate(segmenter.asked):
+        assert np.array_equal(images, labels[phase, [2, 4]])
+        assert (spacing, centre) == ((1.2, 1.8), (40.0, 50.0))
+
+
+def test_segmentation_needs_relevance():
+    with pytest.raises(ValueError, match="after relevance"):
+        SegmentCine(OracleSegmenter())(CineCase(label_stack(drawn_labels())))
