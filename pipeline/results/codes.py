@@ -1,0 +1,126 @@
+"""Coded concepts of the results: structures, key phases, quantities and units.
+
+Codes are those of DICOM PS3.16 (DCM), SNOMED CT (SCT), LOINC (LN) and UCUM.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pydicom.sr.coding import Code
+
+from pipeline.case import LV_CAVITY, LV_MYOCARDIUM, RV_CAVITY, SEGMENT_LABELS
+
+ANATOMICAL_STRUCTURE = Code("91723000", "SCT", "Anatomical Structure")
+HEART = Code("80891009", "SCT", "Heart")
+LEFT_VENTRICLE = Code("87878005", "SCT", "Left ventricle")
+LV_MYOCARDIUM_SITE = Code("49848007", "SCT", "Left Ventricle Myocardium")
+RIGHT_VENTRICLE = Code("53085002", "SCT", "Right ventricle")
+
+AI_FAMILY = Code("123110", "DCM", "Artificial Intelligence")
+PROCESSING_EQUIPMENT = Code("109102", "DCM", "Processing Equipment")
+REPORT_TITLE = Code("126000", "DCM", "Imaging Measurement Report")
+CARDIAC_MR = Code("241620005", "SCT", "Magnetic resonance imaging of heart")
+ENGLISH = Code("en", "RFC5646", "English")
+QUALITATIVE_EVALUATIONS = Code("C0034375", "UMLS", "Qualitative Evaluations")
+FINDING = Code("121071", "DCM", "Finding")
+COMMENT = Code("121106", "DCM", "Comment")
+INDEX = Code("121425", "DCM", "Index")
+BODY_SURFACE_AREA = Code("8277-6", "LN", "BSA")
+MOSTELLER = Code("122244", "DCM", "BSA = (HT*WT/36)^0.5")
+CARDIAC_CYCLE_PHASE = Code("246092007", "SCT", "Cardiac cycle phase")
+PAPILLARY_MUSCLES = Code("122670", "DCM", "Papillary Muscle Included/Excluded")
+PAPILLARY_INCLUDED = Code("122621", "DCM", "Papillary Muscle Included")
+
+
+@dataclass(frozen=True, slots=True)
+class Structure:
+    """A segmented structure: its label, code and display colour (8-bit sRGB)."""
+
+    label: str
+    code: Code
+    colour: tuple[int, int, int]
+
+
+STRUCTURES: Mapping[int, Structure] = {
+    LV_CAVITY: Structure(SEGMENT_LABELS[LV_CAVITY], LEFT_VENTRICLE, (222, 60, 60)),
+    LV_MYOCARDIUM: Structure(SEGMENT_LABELS[LV_MYOCARDIUM], LV_MYOCARDIUM_SITE, (70, 200, 90)),
+    RV_CAVITY: Structure(SEGMENT_LABELS[RV_CAVITY], RIGHT_VENTRICLE, (70, 120, 235)),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPhase:
+    """A phase that has its own segmentation."""
+
+    name: str
+    short: str
+    words: str
+    code: Code
+
+
+END_DIASTOLE = KeyPhase("ed", "ED", "end diastole", Code("416190007", "SCT", "End diastole"))
+END_SYSTOLE = KeyPhase("es", "ES", "end systole", Code("416430001", "SCT", "End Systole"))
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """How a report states a biomarker.
+
+    Attributes
+    ----------
+    code : Code
+        Concept name; of the parent quantity where no code for the indexed one exists.
+    indexed : bool
+        State the index, body surface area, as a modifier (PS3.16 CID 3455).
+    method : Code or None
+        Coded method of computation.
+    """
+
+    code: Code
+    indexed: bool = False
+    method: Code | None = None
+
+
+_LV_EDV = Code("8821-1", "LN", "Left Ventricular ED Volume")
+_LV_ESV = Code("8823-7", "LN", "Left Ventricular ES Volume")
+_LV_MASS = Code("18087-7", "LN", "Left Ventricle Mass")
+_RV_EDV = Code("8822-9", "LN", "Right Ventricular ED Volume")
+_RV_ESV = Code("8824-5", "LN", "Right Ventricular ES Volume")
+
+QUANTITIES: Mapping[str, Quantity] = {
+    "lv_edv": Quantity(_LV_EDV),
+    "lv_esv": Quantity(_LV_ESV),
+    "lv_sv": Quantity(Code("90096001", "SCT", "Stroke Volume")),
+    "lv_ef": Quantity(Code("8811-2", "LN", "Left ventricular ejection fraction by MR")),
+    "lv_mass": Quantity(_LV_MASS),
+    "rv_edv": Quantity(_RV_EDV),
+    "rv_esv": Quantity(_RV_ESV),
+    "rv_sv": Quantity(Code("429483009", "SCT", "RV Stroke Volume")),
+    "rv_ef": Quantity(Code("8818-7", "LN", "Right ventricular ejection fraction by MR")),
+    "cardiac_output": Quantity(Code("82799009", "SCT", "Cardiac Output")),
+    "heart_rate": Quantity(Code("8867-4", "LN", "Heart rate")),
+    "bsa": Quantity(BODY_SURFACE_AREA, method=MOSTELLER),
+    "lv_edv_index": Quantity(_LV_EDV, indexed=True),
+    "lv_esv_index": Quantity(_LV_ESV, indexed=True),
+    "lv_sv_index": Quantity(Code("277381004", "SCT", "Stroke Index")),
+    "lv_mass_index": Quantity(_LV_MASS, indexed=True),
+    "rv_edv_index": Quantity(_RV_EDV, indexed=True),
+    "rv_esv_index": Quantity(_RV_ESV, indexed=True),
+    "rv_sv_index": Quantity(Code("429619008", "SCT", "RV Stroke Index")),
+    "cardiac_output_index": Quantity(Code("54993008", "SCT", "Cardiac Index")),
+}
+
+UNITS: Mapping[str, Code] = {
+    unit: Code(unit, "UCUM", meaning)
+    for unit, meaning in {
+        "ml": "milliliter",
+        "%": "percent",
+        "g": "gram",
+        "l/min": "liter per minute",
+        "/min": "per minute",
+        "m2": "square meter",
+        "ml/m2": "milliliter per square meter",
+        "g/m2": "gram per square meter",
+        "l/min/m2": "liter per minute per square meter",
+    }.items()
+}

@@ -1,0 +1,235 @@
+"""What every result object shares: its context, its identity and its stamps."""
+
+from copy import deepcopy
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from pydicom import Dataset
+from pydicom.sr.coding import Code
+from pydicom.uid import UID
+
+from pipeline.case import CineCase, ModelUse
+from pipeline.results.codes import PROCESSING_EQUIPMENT
+from pipeline.results.uids import hashed_uid, instance_uid, series_uid
+
+NODE_MANUFACTURER = "DICOM node cardiac CAD"
+NODE_MODEL = "Cine short-axis analysis"
+IMPLEMENTATION_CLASS_UID = "2.25.203840318765490411718204537823107163285"
+DISCLAIMER = "Automatic, unverified, not a medical device."
+
+
+@dataclass(frozen=True, slots=True)
+class ResultContext:
+    """What decides a result besides the case.
+
+    Attributes
+    ----------
+    series_seed : str
+        Fixed at the first result of a stack and kept: decides the result series.
+    instance_number : int
+        1 for the first result of a stack; higher in each that supersedes.
+    created_at : datetime
+        Aware UTC; every date and time of the objects comes from it.
+    timezone : str
+        IANA name of the zone in which the objects state it.
+    institution, station_name : str
+        As the objects name the place; may be empty.
+    software_version, settings_digest, numeric_backend : str
+        Part of what decides the content, and so the SOP Instance UID.
+    """
+
+    series_seed: str
+    instance_number: int
+    created_at: datetime
+    timezone: str
+    institution: str
+    station_name: str
+    software_version: str
+    settings_digest: str
+    numeric_backend: str
+
+    @property
+    def local_time(self) -> datetime:
+        """`created_at` in the zone of the site."""
+        return self.created_at.astimezone(ZoneInfo(self.timezone))
+
+    @property
+    def device_serial_number(self) -> str:
+        """What tells this node from another of the same make."""
+        return self.station_name or "unnamed"
+
+    @property
+    def device_uid(self) -> str:
+        """UID of this node as an observer (PS3.16 TID 1004)."""
+        return hashed_uid("device", NODE_MANUFACTURER, self.institution, self.station_name)
+
+
+@dataclass(frozen=True, slots=True)
+class ResultObject:
+    """A finished DICOM object.
+
+    Attributes
+    ----------
+    role : str
+        ``sr``, ``seg_ed`` or ``seg_es``; a suffix tells the SEGs of one phase apart where the
+        slices have a series each.
+    dataset : Dataset
+        With file meta information, ready to save.
+    segments : tuple of str
+        Labels of its segments; empty for a report.
+    """
+
+    role: str
+    dataset: Dataset
+    sop_instance_uid: str
+    sop_class_uid: str
+    series_instance_uid: str
+    segments: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ResultBasis:
+    """What every object of a result is built from; `patient_study` as in `source`."""
+
+    case: CineCase
+    context: ResultContext
+    patient_study: Dataset
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectIdentity:
+    """The UIDs of an object to be written."""
+
+    role: str
+    sop_instance_uid: str
+    series_instance_uid: str
+
+
+def identify(role: str, basis: ResultBasis) -> ObjectIdentity:
+    """UIDs of the object that plays `role` in a result."""
+    case, context = basis.case, basis.context
+    uid = instance_uid(
+        role,
+        input_digests=case.stack.digests.values(),
+        weights_sha256=(model.weights_sha256 for model in models_of(case)),
+        software_version=context.software_version,
+        settings_digest=context.settings_digest,
+        numeric_backend=context.numeric_backend,
+    )
+    return ObjectIdentity(role, uid, series_uid(context.series_seed, role))
+
+
+def models_of(case: CineCase) -> tuple[ModelUse, ...]:
+    """Every network that took part, once, in the order of the stages."""
+    return tuple(dict.fromkeys(model for stage in case.provenance for model in stage.models))
+
+
+def drawing_model(basis: ResultBasis) -> ModelUse:
+    """The network that drew the masks; the node itself where no network is named."""
+    for stage in basis.case.provenance:
+        if stage.stage == "segmentation" and stage.models:
+            return stage.models[-1]
+    return ModelUse(NODE_MODEL, basis.context.software_version, "none", "Apache-2.0")
+
+
+def describe_model(model: ModelUse) -> str:
+    """One sentence that identifies a network."""
+    return (
+        f"Network {model.name} {model.version}, weights SHA-256 {model.weights_sha256}, "
+        f"licence {model.licence}."
+    )
+
+
+def equipment(context: ResultContext) -> dict[str, Any]:
+    """General Equipment of this node, as highdicom's constructors take it."""
+    return {
+        "manufacturer": NODE_MANUFACTURER,
+        "manufacturer_model_name": NODE_MODEL,
+        "software_versions": context.software_version,
+        "device_serial_number": context.device_serial_number,
+    }
+
+
+def finished(
+    built: Dataset, identity: ObjectIdentity, basis: ResultBasis, segments: tuple[str, ...] = ()
+) -> ResultObject:
+    """Give a built object the patient and study of its source, its provenance and its times.
+
+    The present time that highdicom stamps is overwritten, so that equal input gives equal bytes.
+    Text is stated in UTF-8 (PS3.3 C.12.1.1.2).
+    """
+    context = basis.context
+    dataset = Dataset()
+    dataset.update(built)
+    dataset.update(deepcopy(basis.patient_study))
+    dataset.SpecificCharacterSet = "ISO_IR 192"
+    if context.institution:
+        dataset.InstitutionName = context.institution
+    if context.station_name:
+        dataset.StationName = context.station_name
+    dataset.ContributingEquipmentSequence = [
+        *built.ContributingEquipmentSequence,
+        *(_network(model) for model in models_of(basis.case)),
+        _node(context),
+    ]
+    _stamp_time(dataset, context.local_time)
+    dataset.file_meta = built.file_meta
+    dataset.file_meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
+    dataset.file_meta.ImplementationVersionName = f"CARDIACCAD_{context.software_version}"[:16]
+    return ResultObject(
+        identity.role,
+        dataset,
+        identity.sop_instance_uid,
+        str(dataset.SOPClassUID),
+        identity.series_instance_uid,
+        segments,
+    )
+
+
+def _stamp_time(dataset: Dataset, moment: datetime) -> None:
+    date, time = moment.strftime("%Y%m%d"), moment.strftime("%H%M%S.%f")
+    dataset.InstanceCreationDate = dataset.ContentDate = date
+    dataset.InstanceCreationTime = dataset.ContentTime = time
+    dataset.TimezoneOffsetFromUTC = moment.strftime("%z")
+    for item in dataset.ContributingEquipmentSequence:
+        if item.PurposeOfReferenceCodeSequence[0].CodeValue == PROCESSING_EQUIPMENT.value:
+            item.ContributionDateTime = f"{date}{time}{dataset.TimezoneOffsetFromUTC}"
+
+
+def _network(model: ModelUse) -> Dataset:
+    item = _contribution(model.name, model.version, describe_model(model))
+    item.DeviceUID = hashed_uid("network", model.name, model.version, model.weights_sha256)
+    return item
+
+
+def _node(context: ResultContext) -> Dataset:
+    description = (
+        f"{DISCLAIMER} Settings SHA-256 {context.settings_digest}, "
+        f"arithmetic {context.numeric_backend}."
+    )
+    item = _contribution(NODE_MODEL, context.software_version, description)
+    item.DeviceSerialNumber = context.device_serial_number
+    item.DeviceUID = context.device_uid
+    return item
+
+
+def _contribution(model_name: str, version: str, description: str) -> Dataset:
+    """Contributing Equipment item (PS3.3 C.12.1) of a processing algorithm."""
+    item = Dataset()
+    item.PurposeOfReferenceCodeSequence = [_coded(PROCESSING_EQUIPMENT)]
+    item.Manufacturer = NODE_MANUFACTURER
+    item.ManufacturerModelName = model_name
+    item.SoftwareVersions = version
+    item.ContributionDescription = description
+    return item
+
+
+def _coded(code: Code) -> Dataset:
+    """Code Sequence Macro item (PS3.3 8.8)."""
+    item = Dataset()
+    item.CodeValue = code.value
+    item.CodingSchemeDesignator = code.scheme_designator
+    item.CodeMeaning = code.meaning
+    return item

@@ -1,0 +1,219 @@
+"""Measurement groups of the report: one per segmented structure, and those of derived quantities.
+
+A quantity that was withheld is stated as text with its reason, never as a number.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from highdicom.sr import (
+    AlgorithmIdentification,
+    CodeContentItem,
+    ContentSequence,
+    FindingSite,
+    Measurement,
+    MeasurementsAndQualitativeEvaluations,
+    QualitativeEvaluation,
+    ReferencedSegment,
+    RelationshipTypeValues,
+    SourceImageForMeasurementGroup,
+    SourceImageForSegmentation,
+    TextContentItem,
+    TrackingIdentifier,
+    VolumetricROIMeasurementsAndQualitativeEvaluations,
+)
+from pydicom.sr.coding import Code
+
+from pipeline.case import LV_CAVITY, LV_MYOCARDIUM, RV_CAVITY, Biomarker, FrameSource
+from pipeline.results.codes import (
+    AI_FAMILY,
+    ANATOMICAL_STRUCTURE,
+    BODY_SURFACE_AREA,
+    CARDIAC_CYCLE_PHASE,
+    END_DIASTOLE,
+    END_SYSTOLE,
+    INDEX,
+    LEFT_VENTRICLE,
+    PAPILLARY_INCLUDED,
+    PAPILLARY_MUSCLES,
+    QUANTITIES,
+    RIGHT_VENTRICLE,
+    STRUCTURES,
+    UNITS,
+    KeyPhase,
+    Quantity,
+)
+from pipeline.results.common import ResultBasis, drawing_model
+from pipeline.results.seg import WrittenSegmentation, subject
+from pipeline.results.uids import tracking_uid
+
+Group = MeasurementsAndQualitativeEvaluations | VolumetricROIMeasurementsAndQualitativeEvaluations
+
+_STRUCTURE_GROUPS = (
+    (END_DIASTOLE, LV_CAVITY, "lv_edv"),
+    (END_SYSTOLE, LV_CAVITY, "lv_esv"),
+    (END_DIASTOLE, LV_MYOCARDIUM, "lv_mass"),
+    (END_DIASTOLE, RV_CAVITY, "rv_edv"),
+    (END_SYSTOLE, RV_CAVITY, "rv_esv"),
+)
+_DERIVED_GROUPS: tuple[tuple[str, Code | None, tuple[str, ...]], ...] = (
+    (
+        "LV function",
+        LEFT_VENTRICLE,
+        (
+            *("lv_ef", "lv_sv", "cardiac_output", "cardiac_output_index", "lv_sv_index"),
+            *("lv_edv_index", "lv_esv_index", "lv_mass_index"),
+        ),
+    ),
+    (
+        "RV function",
+        RIGHT_VENTRICLE,
+        ("rv_ef", "rv_sv", "rv_sv_index", "rv_edv_index", "rv_esv_index"),
+    ),
+    ("Heart rate and body surface area", None, ("heart_rate", "bsa")),
+)
+_DECIMALS = 4
+
+
+def measurement_groups(basis: ResultBasis, written: Sequence[WrittenSegmentation]) -> list[Group]:
+    """State every biomarker of the case once.
+
+    Returns
+    -------
+    list of Group
+        TID 1411 groups that reference a segment; TID 1501 groups for derived quantities, and for a
+        structure whose mask is spread over several SEGs or is missing.
+    """
+    found = {biomarker.name: biomarker for biomarker in basis.case.biomarkers}
+    return [
+        *_structure_groups(basis, written, found),
+        *_derived_groups(basis, found),
+    ]
+
+
+def _structure_groups(
+    basis: ResultBasis,
+    written: Sequence[WrittenSegmentation],
+    found: Mapping[str, Biomarker],
+) -> Iterator[Group]:
+    for phase, value, name in _STRUCTURE_GROUPS:
+        holders = [seg for seg in written if seg.phase is phase and value in seg.segments]
+        biomarkers = [found[name]] if name in found else []
+        if holders or biomarkers:
+            about = _about_structure(phase, value, basis)
+            yield _with_withheld(_located(holders, value, about, biomarkers), biomarkers)
+
+
+def _about_structure(phase: KeyPhase, value: int, basis: ResultBasis) -> dict[str, Any]:
+    structure, model = STRUCTURES[value], drawing_model(basis)
+    evaluations = [QualitativeEvaluation(CARDIAC_CYCLE_PHASE, phase.code)]
+    if value != RV_CAVITY:
+        evaluations.append(QualitativeEvaluation(PAPILLARY_MUSCLES, PAPILLARY_INCLUDED))
+    return {
+        "tracking_identifier": _tracking(basis, subject(phase, value)),
+        "finding_category": ANATOMICAL_STRUCTURE,
+        "finding_type": structure.code,
+        "finding_sites": [FindingSite(structure.code)],
+        "algorithm_id": AlgorithmIdentification(
+            model.name,
+            model.version,
+            parameters=[f"weights SHA-256 {model.weights_sha256}", f"licence {model.licence}"],
+            family=AI_FAMILY,
+        ),
+        "qualitative_evaluations": evaluations,
+    }
+
+
+def _located(
+    holders: Sequence[WrittenSegmentation],
+    value: int,
+    about: dict[str, Any],
+    biomarkers: Sequence[Biomarker],
+) -> Group:
+    """Group that says on which images its structure was drawn; TID 1411 takes one segment only."""
+    measurements = _measurements(biomarkers)
+    if len(holders) == 1:
+        return VolumetricROIMeasurementsAndQualitativeEvaluations(
+            referenced_segment=_referenced_segment(holders[0], value),
+            measurements=measurements,
+            **about,
+        )
+    sources = [source for seg in holders for source in seg.segments[value].sources]
+    return MeasurementsAndQualitativeEvaluations(
+        source_images=[SourceImageForMeasurementGroup(*_reference(source)) for source in sources],
+        measurements=measurements,
+        **about,
+    )
+
+
+def _referenced_segment(seg: WrittenSegmentation, value: int) -> ReferencedSegment:
+    segment = seg.segments[value]
+    return ReferencedSegment(
+        seg.result.sop_class_uid,
+        seg.result.sop_instance_uid,
+        segment.number,
+        source_images=[
+            SourceImageForSegmentation(*_reference(source)) for source in segment.sources
+        ],
+    )
+
+
+def _reference(source: FrameSource) -> tuple[str, str, list[int] | None]:
+    frames = None if source.frame_number is None else [source.frame_number]
+    return source.sop_class_uid, source.sop_instance_uid, frames
+
+
+def _derived_groups(basis: ResultBasis, found: Mapping[str, Biomarker]) -> Iterator[Group]:
+    for title, site, names in _DERIVED_GROUPS:
+        biomarkers = [found[name] for name in names if name in found]
+        if not biomarkers:
+            continue
+        group = MeasurementsAndQualitativeEvaluations(
+            tracking_identifier=_tracking(basis, title),
+            finding_sites=[FindingSite(site)] if site else None,
+            measurements=_measurements(biomarkers),
+        )
+        yield _with_withheld(group, biomarkers)
+
+
+def _tracking(basis: ResultBasis, what: str) -> TrackingIdentifier:
+    return TrackingIdentifier(uid=tracking_uid(basis.context.series_seed, what), identifier=what)
+
+
+def _measurements(biomarkers: Sequence[Biomarker]) -> list[Measurement]:
+    return [
+        _measurement(QUANTITIES[biomarker.name], biomarker.value, UNITS[biomarker.unit])
+        for biomarker in biomarkers
+        if biomarker.value is not None
+    ]
+
+
+def _measurement(quantity: Quantity, value: float, unit: Code) -> Measurement:
+    measurement = Measurement(
+        name=quantity.code, value=round(value, _DECIMALS), unit=unit, method=quantity.method
+    )
+    _modify(measurement[0], quantity)
+    return measurement
+
+
+def _with_withheld(group: Group, biomarkers: Sequence[Biomarker]) -> Group:
+    """Add the reason for each quantity that has no number."""
+    for biomarker in biomarkers:
+        if biomarker.withheld is not None:
+            quantity = QUANTITIES[biomarker.name]
+            item = TextContentItem(
+                quantity.code,
+                f"Not computed: {biomarker.withheld}",
+                RelationshipTypeValues.CONTAINS,
+            )
+            _modify(item, quantity)
+            group[0].ContentSequence.append(item)
+    return group
+
+
+def _modify(item: Any, quantity: Quantity) -> None:
+    """State that a quantity is indexed to body surface area (PS3.16 CID 3455)."""
+    if not quantity.indexed:
+        return
+    modifier = CodeContentItem(INDEX, BODY_SURFACE_AREA, RelationshipTypeValues.HAS_CONCEPT_MOD)
+    item.ContentSequence = ContentSequence([*item.get("ContentSequence", ()), modifier])

@@ -1,0 +1,121 @@
+"""The report: TID 1500 in a Comprehensive 3D SR (PS3.16 TID 1500, PS3.3 A.35.13)."""
+
+from collections.abc import Sequence
+
+from highdicom.sr import (
+    CodedConcept,
+    Comprehensive3DSR,
+    DeviceObserverIdentifyingAttributes,
+    LanguageOfContentItemAndDescendants,
+    MeasurementReport,
+    ObservationContext,
+    ObserverContext,
+)
+from pydicom.sr.coding import Code
+
+from pipeline.case import CineCase
+from pipeline.results.codes import CARDIAC_MR, ENGLISH, REPORT_TITLE
+from pipeline.results.common import (
+    NODE_MANUFACTURER,
+    NODE_MODEL,
+    ResultBasis,
+    ResultContext,
+    ResultObject,
+    equipment,
+    finished,
+    identify,
+)
+from pipeline.results.measurements import measurement_groups
+from pipeline.results.seg import WrittenSegmentation, key_phases
+from pipeline.results.source import (
+    SourceImage,
+    evidence_header,
+    restore_references,
+    source_images,
+)
+from pipeline.results.statements import statements
+
+_SERIES_NUMBER = 9001
+_DEVICE = Code("121007", "DCM", "Device")
+
+
+def write_report(basis: ResultBasis, written: Sequence[WrittenSegmentation]) -> ResultObject:
+    """State every biomarker, what was withheld and why, and how it came about."""
+    case, context = basis.case, basis.context
+    identity = identify("sr", basis)
+    images = _used_images(case)
+    incomplete = _why_partial(case)
+    built = Comprehensive3DSR(
+        evidence=[
+            *(evidence_header(image) for image in images),
+            *(seg.result.dataset for seg in written),
+        ],
+        content=_content(basis, written, images),
+        series_instance_uid=identity.series_instance_uid,
+        series_number=_SERIES_NUMBER,
+        sop_instance_uid=identity.sop_instance_uid,
+        instance_number=context.instance_number,
+        is_complete=not incomplete,
+        is_final=False,
+        is_verified=False,
+        series_description="Cardiac CAD report",
+        **equipment(context),
+    )
+    if incomplete:
+        built.CompletionFlagDescription = incomplete
+    return finished(built, identity, basis)
+
+
+def _why_partial(case: CineCase) -> str:
+    """Return why the report is not all that the node reports, or nothing; fits VR LO."""
+    if any(biomarker.withheld for biomarker in case.biomarkers):
+        return "Some quantities are withheld; the reasons are stated"
+    if case.stack.missing_fraction > 0:
+        return "Some images of the stack are missing; they are named"
+    return ""
+
+
+def _content(
+    basis: ResultBasis,
+    written: Sequence[WrittenSegmentation],
+    images: Sequence[SourceImage],
+) -> MeasurementReport:
+    report = MeasurementReport(
+        observation_context=_observer(basis.context),
+        procedure_reported=CARDIAC_MR,
+        imaging_measurements=measurement_groups(basis, written),
+        title=REPORT_TITLE,
+        language_of_content_item_and_descendants=LanguageOfContentItemAndDescendants(
+            CodedConcept.from_code(ENGLISH)
+        ),
+        referenced_images=[image.header for image in images],
+    )
+    report[0].ContentSequence.append(statements(basis.case))
+    restore_references(report[0], images)
+    return report
+
+
+def _observer(context: ResultContext) -> ObservationContext:
+    """Identify this node as the observer (PS3.16 TID 1004)."""
+    attributes = DeviceObserverIdentifyingAttributes(
+        uid=context.device_uid,
+        name=context.station_name or None,
+        manufacturer_name=NODE_MANUFACTURER,
+        model_name=NODE_MODEL,
+        serial_number=context.device_serial_number,
+        physical_location=context.institution or None,
+    )
+    return ObservationContext(
+        observer_device_context=ObserverContext(
+            observer_type=CodedConcept.from_code(_DEVICE),
+            observer_identifying_attributes=attributes,
+        )
+    )
+
+
+def _used_images(case: CineCase) -> tuple[SourceImage, ...]:
+    """ED and ES images of the measured slices; of the first phase when none were found."""
+    stack, relevance = case.stack, case.relevance
+    slices = [z for z in range(len(stack.positions_mm)) if not relevance or relevance.relevant[z]]
+    indices = dict.fromkeys(index for _, index in key_phases(case)) or [0]
+    return tuple(image for index in indices for image in source_images(stack, index, slices))

@@ -1,0 +1,300 @@
+"""Small finished cases for the tests of the result writers."""
+
+import io
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+import pytest
+from pydicom import Dataset
+from pydicom.dataset import FileMetaDataset
+from pydicom.uid import EnhancedMRImageStorage, ExplicitVRLittleEndian, MRImageStorage
+
+from pipeline.case import (
+    LV_CAVITY,
+    LV_MYOCARDIUM,
+    RV_CAVITY,
+    Biomarker,
+    CineCase,
+    CineStack,
+    FrameSource,
+    ModelUse,
+    Phases,
+    QualityFinding,
+    Relevance,
+    Segmentation,
+    StageRecord,
+    Verdict,
+)
+from pipeline.results import ResultContext, ResultObject
+from pipeline.results.source import tolerant_headers
+
+SLICES, PHASES, ROWS, COLUMNS = 6, 5, 32, 40
+ED, ES = 4, 1
+PIXEL_SPACING_MM = (1.4, 1.1)
+SLICE_SPACING_MM = 9.0
+SERIES = "1.2.3.4.1"
+STUDY = "1.2.3.4"
+OBLIQUE = np.array([[0.6, 0.0, -0.8], [0.64, 0.6, 0.48]])
+
+CONTEXT = ResultContext(
+    series_seed=SERIES,
+    instance_number=1,
+    created_at=datetime(2031, 7, 4, 22, 30, 15, 250_000, tzinfo=UTC),
+    timezone="Europe/Berlin",
+    institution="Test Hospital",
+    station_name="CAD1",
+    software_version="0.1.0",
+    settings_digest="c" * 64,
+    numeric_backend="test-fp32",
+)
+MODELS = (
+    ModelUse("heart_localiser", "1.0.0", "a" * 64, "CC BY-NC-SA 4.0"),
+    ModelUse("cine_unet", "2.1.0", "b" * 64, "CC BY-NC-SA 4.0"),
+)
+VALUES = {
+    "lv_edv": (151.25, "ml"),
+    "lv_esv": (60.5, "ml"),
+    "lv_sv": (90.75, "ml"),
+    "lv_ef": (60.0, "%"),
+    "lv_mass": (101.5, "g"),
+    "rv_edv": (161.25, "ml"),
+    "rv_esv": (70.5, "ml"),
+    "rv_sv": (90.5, "ml"),
+    "rv_ef": (56.25, "%"),
+    "cardiac_output": (5.5, "l/min"),
+    "heart_rate": (61.0, "/min"),
+    "bsa": (1.87, "m2"),
+    "lv_edv_index": (80.75, "ml/m2"),
+    "lv_esv_index": (32.25, "ml/m2"),
+    "lv_sv_index": (48.5, "ml/m2"),
+    "lv_mass_index": (54.25, "g/m2"),
+    "rv_edv_index": (86.125, "ml/m2"),
+    "rv_esv_index": (37.625, "ml/m2"),
+    "rv_sv_index": (48.375, "ml/m2"),
+    "cardiac_output_index": (2.9375, "l/min/m2"),
+}
+PATIENT = {
+    "PatientName": "Doe^Jane",
+    "PatientID": "ID-1",
+    "PatientBirthDate": "19700102",
+    "PatientSex": "F",
+    "PatientSize": "1.7",
+    "PatientWeight": "74",
+    "StudyInstanceUID": STUDY,
+    "StudyDate": "20300101",
+    "StudyTime": "101112",
+    "StudyID": "7",
+    "AccessionNumber": "A-1",
+    "ReferringPhysicianName": "Ref^Doc",
+    "StudyDescription": "Cardiac MR",
+    "FrameOfReferenceUID": "1.2.3.4.9",
+    "Manufacturer": "ACME",
+    "ManufacturerModelName": "Magnet",
+}
+
+
+def one_series(_z: int) -> str:
+    return SERIES
+
+
+def series_per_slice(z: int) -> str:
+    return f"{SERIES}.{z + 1}"
+
+
+def make_case(
+    *,
+    enhanced: bool = False,
+    series_of: Callable[[int], str] = one_series,
+    holes: frozenset[tuple[int, int]] = frozenset(),
+    header: Mapping[str, Any] | None = None,
+    labels: np.ndarray | None = None,
+    withheld: Mapping[str, str] | None = None,
+) -> CineCase:
+    """Build a case of concentric discs; `holes` are (phase, slice) cells without an image."""
+    attributes = {**PATIENT, **(header or {})}
+    stack = make_stack(attributes, enhanced=enhanced, series_of=series_of, holes=holes)
+    relevant = tuple(1 <= z <= 4 for z in range(SLICES))
+    return CineCase(
+        stack,
+        Relevance(np.where(relevant, 0.9, 0.1), relevant, (16.0, 20.0)),
+        Phases(ED, ES),
+        Segmentation(disc_labels() if labels is None else labels),
+        {"lv": np.linspace(60, 150, PHASES), "rv": np.linspace(70, 160, PHASES)},
+        make_biomarkers(withheld or {}),
+        (
+            QualityFinding("phases_count", Verdict.OK, "20 phases"),
+            QualityFinding("coverage_base", Verdict.REVIEW, "the stack may stop inside the LV"),
+        ),
+        (
+            StageRecord("relevance", 0.5, "cpu", MODELS[:1]),
+            StageRecord("segmentation", 1.5, "cpu", MODELS[1:]),
+            StageRecord("biomarkers", 0.1, "cpu"),
+        ),
+    )
+
+
+def make_biomarkers(withheld: Mapping[str, str]) -> tuple[Biomarker, ...]:
+    return tuple(
+        Biomarker(name, None if name in withheld else value, unit, withheld.get(name))
+        for name, (value, unit) in VALUES.items()
+    )
+
+
+def disc_labels() -> np.ndarray:
+    """Label maps [t, z, y, x]: discs that differ in every phase and slice; z 0 and 5 are empty."""
+    y, x = np.mgrid[:ROWS, :COLUMNS]
+    labels = np.zeros((PHASES, SLICES, ROWS, COLUMNS), np.uint8)
+    for t in range(PHASES):
+        for z in range(1, SLICES - 1):
+            radius = np.hypot(y - 16, x - 22 - z)
+            labels[t, z][radius < 7] = LV_MYOCARDIUM
+            labels[t, z][radius < 2 + t / 2 + z / 4] = LV_CAVITY
+            labels[t, z][np.hypot(y - 14, x - 8) < 2 + t / 2] = RV_CAVITY if z > 1 else 0
+    return labels
+
+
+def make_stack(
+    attributes: Mapping[str, Any],
+    *,
+    enhanced: bool,
+    series_of: Callable[[int], str],
+    holes: frozenset[tuple[int, int]] = frozenset(),
+) -> CineStack:
+    normal = np.cross(*OBLIQUE)
+    positions = np.array([[-120.5, 30.25, 80.125]]) + np.arange(SLICES)[:, None] * 9.0 * normal
+    cells = [
+        [
+            None if (t, z) in holes else _cell(t, z, series_of(z), enhanced=enhanced)
+            for z in range(SLICES)
+        ]
+        for t in range(PHASES)
+    ]
+    with tolerant_headers():
+        if enhanced:
+            headers = {f"{STUDY}.7": _enhanced_header(positions, attributes)}
+        else:
+            headers = {
+                cell.sop_instance_uid: _classic_header(cell, positions[z], attributes)
+                for row in cells
+                for z, cell in enumerate(row)
+                if cell
+            }
+    return CineStack(
+        np.zeros((PHASES, SLICES, ROWS, COLUMNS), np.float32),
+        tuple(tuple(row) for row in cells),
+        positions,
+        *OBLIQUE,
+        PIXEL_SPACING_MM,
+        SLICE_SPACING_MM,
+        np.full(SLICES, SLICE_SPACING_MM),
+        np.arange(PHASES) * 40.0 + 12.5,
+        ("slice 2: phase 3",) if holes else (),
+        len(holes) / (PHASES * SLICES),
+        headers,
+        {uid: f"{i:064x}" for i, uid in enumerate(headers)},
+    )
+
+
+def _cell(t: int, z: int, series: str, *, enhanced: bool) -> FrameSource:
+    if enhanced:
+        # Frames lie phase by phase in reversed slice order: nothing may rely on their order.
+        frame = t * SLICES + (SLICES - 1 - z) + 1
+        return FrameSource(f"{STUDY}.7", EnhancedMRImageStorage, series, frame, t * 40.0)
+    return FrameSource(f"{series}.{t}.{z}", MRImageStorage, series, None, t * 40.0)
+
+
+def _identity(attributes: Mapping[str, Any], sop_class: str, uid: str, series: str) -> Dataset:
+    header = Dataset()
+    for keyword, value in attributes.items():
+        if value is not None:
+            setattr(header, keyword, value)
+    header.SOPClassUID, header.SOPInstanceUID, header.SeriesInstanceUID = sop_class, uid, series
+    header.Modality = "MR"
+    header.Rows, header.Columns = ROWS, COLUMNS
+    return header
+
+
+def _decimals(values: Any) -> list[str]:
+    return [f"{value:.8g}" for value in np.ravel(values)]
+
+
+def _classic_header(
+    cell: FrameSource, position: np.ndarray, attributes: Mapping[str, Any]
+) -> Dataset:
+    header = _identity(attributes, MRImageStorage, cell.sop_instance_uid, cell.series_instance_uid)
+    header.PixelSpacing = _decimals(PIXEL_SPACING_MM)
+    header.ImagePositionPatient = _decimals(position)
+    header.ImageOrientationPatient = _decimals(OBLIQUE)
+    return as_received(header)
+
+
+def _enhanced_header(positions: np.ndarray, attributes: Mapping[str, Any]) -> Dataset:
+    header = _identity(attributes, EnhancedMRImageStorage, f"{STUDY}.7", SERIES)
+    header.NumberOfFrames = PHASES * SLICES
+    shared, measures, plane = Dataset(), Dataset(), Dataset()
+    measures.PixelSpacing = _decimals(PIXEL_SPACING_MM)
+    measures.SliceThickness = "8"
+    plane.ImageOrientationPatient = _decimals(OBLIQUE)
+    shared.PixelMeasuresSequence, shared.PlaneOrientationSequence = [measures], [plane]
+    header.SharedFunctionalGroupsSequence = [shared]
+    header.PerFrameFunctionalGroupsSequence = [
+        _frame_item(positions[z]) for _ in range(PHASES) for z in reversed(range(SLICES))
+    ]
+    return as_received(header)
+
+
+def _frame_item(position: np.ndarray) -> Dataset:
+    item, plane = Dataset(), Dataset()
+    plane.ImagePositionPatient = _decimals(position)
+    item.PlanePositionSequence = [plane]
+    return item
+
+
+def as_received(header: Dataset) -> Dataset:
+    """Encode and decode, so that values are as undigested as those of a received instance."""
+    header.file_meta = FileMetaDataset()
+    header.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    content = io.BytesIO()
+    pydicom.dcmwrite(content, header, enforce_file_format=False)
+    content.seek(0)
+    return pydicom.dcmread(content, force=True)
+
+
+def with_context(**changes: Any) -> ResultContext:
+    return replace(CONTEXT, **changes)
+
+
+def encoded(item: ResultObject) -> bytes:
+    content = io.BytesIO()
+    item.dataset.save_as(content, enforce_file_format=True)
+    return content.getvalue()
+
+
+def saved(item: ResultObject, folder: Path) -> Path:
+    path = folder / f"{item.role}.dcm"
+    path.write_bytes(encoded(item))
+    return path
+
+
+def tool_output(tool: str, path: Path) -> list[str]:
+    """Lines that a DICOM checker prints; its absence skips by name, and fails under CI."""
+    if shutil.which(tool) is None:
+        if os.environ.get("CI"):
+            pytest.fail(f"{tool} is not installed")
+        pytest.skip(f"{tool} is not installed")
+    run = subprocess.run([tool, str(path)], capture_output=True, text=True, check=False)
+    return [*run.stderr.splitlines(), *run.stdout.splitlines()]
+
+
+def conformance_errors(item: ResultObject, folder: Path) -> list[str]:
+    lines = tool_output("dciodvfy", saved(item, folder))
+    assert any(line in ("Segmentation", "Comprehensive3DSR") for line in lines)
+    return [line for line in lines if line.startswith(("Error", "Abort"))]
