@@ -1,0 +1,140 @@
+"""`dicom-node doctor`: examine whether everything the node needs stands ready."""
+
+import shutil
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from rich.console import Console
+
+from config.errors import NodeError
+from config.schema import DestinationSettings, Settings
+from dicom_node.errors import PeerUnavailable
+from dicom_node.peer import PeerAddress, echo
+from storage.errors import StorageInUse
+from storage.folder import DataFolder
+
+RESULT_CLASSES = {
+    "1.2.840.10008.5.1.4.1.1.66.4": "Segmentation",
+    "1.2.840.10008.5.1.4.1.1.88.34": "Comprehensive 3D SR",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One line of the report; `ok` None is a remark that neither passes nor fails."""
+
+    name: str
+    ok: bool | None
+    says: str
+
+
+def examine(settings: Settings) -> bool:
+    """Print one line per check; True when none fails.
+
+    Parameters
+    ----------
+    settings : Settings
+        They were read already, so the configuration itself is in order.
+    """
+    console = Console(soft_wrap=True)
+    marks = {True: "[green]ok[/green]   ", False: "[red]FAIL[/red] ", None: "note "}
+    passed = True
+    for check in _checks(settings):
+        passed = passed and check.ok is not False
+        console.print(f"{marks[check.ok]} {check.name}: {check.says}", highlight=False)
+    return passed
+
+
+def _checks(settings: Settings) -> Iterator[Check]:
+    yield Check("configuration", True, "read, every key known")
+    yield from _admission(settings)
+    serving = _is_served(settings)
+    yield Check("data folder", True, f"{settings.storage.folder}, {serving or 'free'}")
+    if not serving:
+        yield _port(settings)
+    yield _disk(settings)
+    if not settings.destinations:
+        yield Check("destinations", None, "none: results stay in the data folder")
+    for destination in settings.destinations:
+        yield _destination(destination, settings)
+    yield from _networks(settings)
+
+
+def _admission(settings: Settings) -> Iterator[Check]:
+    if settings.node.accept_unknown_peers:
+        yield Check("peers", None, "any peer may push (accept_unknown_peers)")
+    elif not settings.peers:
+        yield Check("peers", False, "nobody may push: give [[peers]]")
+    else:
+        titles = ", ".join(peer.ae_title for peer in settings.peers)
+        yield Check("peers", True, f"may push: {titles}")
+
+
+def _is_served(settings: Settings) -> str | None:
+    """Whether a node serves the data folder now; says so in words."""
+    if not settings.storage.folder.exists():
+        return None
+    try:
+        DataFolder(settings.storage).close()
+    except StorageInUse:
+        return "served by a running node"
+    return None
+
+
+def _port(settings: Settings) -> Check:
+    node = settings.node
+    try:
+        with socket.create_server((node.host, node.port)):
+            return Check("port", True, f"{node.host}:{node.port} is free")
+    except OSError as error:
+        return Check("port", False, f"{node.host}:{node.port}: {error.strerror}")
+
+
+def _disk(settings: Settings) -> Check:
+    folder = settings.storage.folder
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free / 1e6
+    enough = free >= settings.storage.warn_free_mb
+    return Check(
+        "disk", enough, f"{free:.0f} MB free, warned below {settings.storage.warn_free_mb:.0f}"
+    )
+
+
+def _destination(destination: DestinationSettings, settings: Settings) -> Check:
+    name = f"destination {destination.name}"
+    address = PeerAddress(destination.ae_title, destination.host, destination.port)
+    calling = destination.calling_ae_title or settings.node.ae_title
+    try:
+        answer = echo(address, calling, tuple(RESULT_CLASSES), settings.node)
+    except PeerUnavailable as error:
+        return Check(name, False, str(error))
+    refused = [RESULT_CLASSES[uid] for uid in answer.refused]
+    if refused:
+        return Check(name, False, f"{address} answers but refuses {', '.join(refused)}")
+    accepted = ", ".join(RESULT_CLASSES[uid] for uid in answer.accepted)
+    return Check(name, answer.status == 0, f"{address} answers C-ECHO, accepts {accepted}")
+
+
+def _networks(settings: Settings) -> Iterator[Check]:
+    from models.predict import choose_device
+    from models.registry import verify
+
+    try:
+        yield Check("device", True, choose_device(settings.worker.device))
+    except NodeError as error:
+        yield Check("device", False, str(error))
+    cine = settings.pipelines.cine
+    for name in (cine.localiser, cine.segmenter):
+        try:
+            card = verify(name)
+        except NodeError as error:
+            yield Check(f"network {name}", False, str(error))
+        else:
+            yield Check(
+                f"network {name}",
+                True,
+                f"version {card.version}, weights {card.weights_sha256[:12]} verified, "
+                f"licence {card.licence}",
+            )

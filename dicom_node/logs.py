@@ -1,0 +1,47 @@
+"""Structured logging: one line per event, on standard error, without patient identity."""
+
+import logging
+import sys
+
+import structlog
+from structlog.typing import Processor
+
+from config.schema import LogSettings
+
+
+def configure_logs(settings: LogSettings) -> None:
+    """Send structlog and the standard library's log through one format.
+
+    Parameters
+    ----------
+    settings : LogSettings
+        `level`, and `format`: "console" for people, "json" for log collectors.
+    """
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+    ]
+    renderer: Processor = (
+        structlog.processors.JSONRenderer()
+        if settings.format == "json"
+        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    )
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.make_filtering_bound_logger(settings.level),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        )
+    )
+    logging.basicConfig(level=settings.level.upper(), handlers=[handler], force=True)
+    # These libraries log data set contents or one line per poll: neither belongs in our log.
+    for name in ("pydicom", "pynetdicom", "apscheduler", "highdicom", "matplotlib"):
+        logging.getLogger(name).setLevel(logging.ERROR)

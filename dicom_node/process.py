@@ -1,0 +1,107 @@
+"""`dicom-node process`: the node's routing, pipelines and writers on files, without a network."""
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import structlog
+
+from config.schema import Settings
+from pipeline.analysis import Analyser, ResultIdentity, left_alone, rejected
+from pipeline.errors import Rejection
+from pipeline.findings import Findings, SeriesFindings, write_findings
+from pipeline.headers import InstanceHeader, read_header
+from pipeline.results import ResultObject
+from pipeline.routing import Proposal, propose
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """DICOM instances found in files: header and file per SOP Instance UID, and files left out."""
+
+    headers: tuple[InstanceHeader, ...]
+    files: dict[str, Path]
+    left_out: tuple[str, ...]
+
+
+def process_files(paths: Iterable[Path], output: Path, settings: Settings) -> Findings:
+    """Measure every stack found in files and write objects and `findings.json`.
+
+    Parameters
+    ----------
+    paths : iterable of Path
+        Files and folders (searched in depth).
+    output : Path
+        Folder for the result objects and `findings.json`; made when absent.
+    settings : Settings
+        Routes, pipelines, worker and site are used.
+
+    Returns
+    -------
+    Findings
+        What was written to `findings.json`.
+    """
+    inputs = read_inputs(paths)
+    output.mkdir(parents=True, exist_ok=True)
+    analyser = Analyser(settings)
+    series = tuple(
+        _process_stack(number, proposal, inputs.files, output, analyser)
+        for number, proposal in enumerate(propose(inputs.headers, settings.routes), start=1)
+    )
+    findings = Findings.of(series, files_left_out=inputs.left_out)
+    write_findings(output / "findings.json", findings)
+    return findings
+
+
+def read_inputs(paths: Iterable[Path]) -> Inputs:
+    """Read the header of every DICOM file below `paths`; the first of equal UIDs counts."""
+    headers: list[InstanceHeader] = []
+    files: dict[str, Path] = {}
+    left_out: list[str] = []
+    for path in _walk(paths):
+        try:
+            header = read_header(path)
+        except Rejection as rejection:
+            left_out.append(f"{path.name}: {rejection.reason}")
+            log.warning("file left out", file=path.name, reason=rejection.reason)
+            continue
+        if header.sop_instance_uid in files:
+            left_out.append(f"{path.name}: its SOP Instance UID was read from another file already")
+            continue
+        files[header.sop_instance_uid] = path
+        headers.append(header)
+    return Inputs(tuple(headers), files, tuple(left_out))
+
+
+def _walk(paths: Iterable[Path]) -> Iterator[Path]:
+    for path in paths:
+        if not path.is_dir():
+            yield path
+            continue
+        for folder, subfolders, names in os.walk(path):
+            subfolders.sort()
+            yield from (Path(folder) / name for name in sorted(names))
+
+
+def _process_stack(
+    number: int, proposal: Proposal, files: dict[str, Path], output: Path, analyser: Analyser
+) -> SeriesFindings:
+    if proposal.pipeline is None:
+        return left_alone(proposal)
+    identity = ResultIdentity(proposal.series_instance_uids[0], 1, datetime.now(UTC))
+    try:
+        analysis = analyser.analyse(proposal, files, identity)
+    except Rejection as rejection:
+        log.warning("stack rejected", pipeline=proposal.pipeline, reason=str(rejection))
+        return rejected(proposal, rejection)
+    paths = [_save(item, output / f"stack-{number}-{item.role}.dcm") for item in analysis.objects]
+    return analysis.findings.with_paths([str(path.relative_to(output)) for path in paths])
+
+
+def _save(item: ResultObject, path: Path) -> Path:
+    item.dataset.save_as(path, enforce_file_format=True)
+    return path

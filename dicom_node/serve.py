@@ -1,0 +1,154 @@
+"""`dicom-node serve`: receiver, sweep, workers and delivery around one storage."""
+
+import signal
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import structlog
+from apscheduler.schedulers.background import BackgroundScheduler
+
+from config.schema import Settings
+from config.version import SOFTWARE_VERSION
+from dicom_node.deliver import Deliverer
+from dicom_node.inbox import Inbox
+from dicom_node.query import count_series_instances
+from dicom_node.receive import Receiver
+from dicom_node.sweep import Sweeper
+from dicom_node.worker import Worker
+from storage import Storage, open_storage
+
+log = structlog.get_logger()
+
+_DELIVERY_INTERVAL_S = 1.0
+_LEASE_INTERVAL_S = 10.0
+_DISK_INTERVAL_S = 60.0
+_RETENTION_INTERVAL_S = 3600.0
+
+
+def serve(settings: Settings) -> None:
+    """Run the node until SIGTERM or SIGINT, then stop without losing anything.
+
+    Raises
+    ------
+    StorageInUse
+        Another process serves the data folder.
+    CannotListen
+        The port is taken or not allowed.
+    """
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    storage = open_storage(settings.storage)
+    try:
+        node = Node(settings, storage)
+        node.start()
+        stop.wait()
+        log.info("stopping")
+        node.stop()
+    finally:
+        storage.close()
+    log.info("stopped")
+
+
+class Node:
+    """A node on an open storage.
+
+    Parameters
+    ----------
+    settings : Settings
+        All of them.
+    storage : Storage
+        Open for writing.
+    """
+
+    def __init__(self, settings: Settings, storage: Storage) -> None:
+        self._settings = settings
+        self._storage = storage
+        self._receiver = Receiver(settings.node, settings.peers, Inbox(storage))
+        self._sweeper = Sweeper(storage, settings, self._count_in_archive)
+        self._workers = [
+            Worker(storage, settings, f"worker-{number}")
+            for number in range(settings.worker.processes)
+        ]
+        self._scheduler = BackgroundScheduler(
+            timezone=UTC, job_defaults={"coalesce": True, "max_instances": 1}
+        )
+
+    def start(self) -> None:
+        """Recover from what a crash left, then listen and work."""
+        now = datetime.now(UTC)
+        self._storage.instances.close_lost_associations(now)
+        lost = self._storage.jobs.recover(self._settings.worker.max_attempts, now, all_running=True)
+        log.info(
+            "node starts",
+            version=SOFTWARE_VERSION,
+            folder=str(self._settings.storage.folder),
+            jobs_recovered=lost,
+        )
+        self._receiver.start()
+        for worker in self._workers:
+            worker.start()
+        self._every(self._settings.completion.sweep_interval_s, "sweep", self._sweep)
+        self._every(_LEASE_INTERVAL_S, "expired leases", self._recover)
+        self._every(_RETENTION_INTERVAL_S, "retention", self._delete)
+        self._every(_DISK_INTERVAL_S, "disk space", self._watch_disk)
+        for destination in self._settings.destinations:
+            deliverer = Deliverer(self._storage, destination, self._settings.node)
+            self._every(_DELIVERY_INTERVAL_S, f"delivery to {destination.name}", deliverer.deliver)
+        self._scheduler.start()
+
+    def stop(self) -> None:
+        """Let senders finish, put running jobs back, end."""
+        self._receiver.stop()
+        self._scheduler.shutdown(wait=True)
+        for worker in self._workers:
+            worker.stop()
+
+    def _every(self, seconds: float, name: str, action: Callable[[], None]) -> None:
+        def guarded() -> None:
+            try:
+                action()
+            except Exception:
+                log.exception("periodic task failed; goes on", task=name)
+
+        self._scheduler.add_job(
+            guarded, "interval", seconds=seconds, name=name, next_run_time=datetime.now(UTC)
+        )
+
+    def _sweep(self) -> None:
+        self._sweeper.sweep(datetime.now(UTC))
+
+    def _recover(self) -> None:
+        limit = self._settings.worker.max_attempts
+        count = self._storage.jobs.recover(limit, datetime.now(UTC), all_running=False)
+        if count:
+            log.warning("jobs with an expired lease put back or parked", jobs=count)
+
+    def _delete(self) -> None:
+        count = self._storage.retention.delete(datetime.now(UTC))
+        if count:
+            log.info("retention deleted files", files=count)
+
+    def _watch_disk(self) -> None:
+        free, storage = self._storage.folder.free_mb(), self._settings.storage
+        if free < storage.refuse_free_mb:
+            log.error("disk full: new instances are refused", free_mb=round(free))
+        elif free < storage.warn_free_mb:
+            log.warning("disk space is low", free_mb=round(free))
+
+    def _count_in_archive(self, study_instance_uid: str, series_instance_uid: str) -> int | None:
+        """Ask the peers that can be queried, in their order; the first that knows the series."""
+        for peer in self._settings.peers:
+            if peer.query_host is None:
+                continue
+            count = count_series_instances(
+                peer,
+                self._settings.node.ae_title,
+                study_instance_uid,
+                series_instance_uid,
+                self._settings.node,
+            )
+            if count is not None:
+                return count
+        return None
