@@ -500,7 +500,7 @@ def changed_attributes(old: Path, new: Path) -> tuple[str, ...]:
 def _plain(dataset: Dataset) -> dict[int, Any]:
     """Comparable content of a data set: encoded values, sequences as lists of the same."""
     content: dict[int, Any] = {}
-    for tag in dataset:
+    for tag in dataset.keys():  # noqa: SIM118 - a Dataset iterates over elements, decoded
         element = dataset.get_item(tag)
         if _representation(tag, element.VR) == "SQ":
             content[tag] = [_plain(item) for item in dataset[tag].value or ()]

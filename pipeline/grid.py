@@ -1,0 +1,329 @@
+"""The slice x phase grid of a stack, from headers alone: what completion and assembly agree on."""
+
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.case import Float64
+from pipeline.declared import declared_instances, declared_phases
+from pipeline.errors import Rejection
+from pipeline.headers import InstanceHeader
+from pipeline.phases import Cell, TimedCell, align, timed, usual_count, without_repeats
+from pipeline.planes import (
+    ORIENTATION_TOLERANCE_DEG,
+    common_axes,
+    deviation_deg,
+    nominal_spacing_mm,
+    normal_of,
+    slice_extent_mm,
+    slice_numbers,
+    spacing_faults,
+    unit_axes,
+)
+
+# Two statements of one pixel spacing differ by rounding only.
+PIXEL_SPACING_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Which image stands at which cardiac phase and slice position.
+
+    Attributes
+    ----------
+    cells : tuple[t] of tuple[z] of TimedCell or None
+        None where an image is missing. Slices run along `+normal`, phases by time.
+    positions_mm : float64 [z, 3]
+        ImagePositionPatient of each slice (LPS).
+    row_cosines, column_cosines : float64 [3]
+        Mean over the images, perpendicular.
+    pixel_spacing_mm : (row_mm, column_mm)
+    rows, columns : int
+    slice_spacing_mm : float
+        Median distance between neighbours along the normal; 0 for a single slice.
+    slice_extent_mm : float64 [z]
+        As in `pipeline.case.CineStack`.
+    trigger_times_ms : float64 [t]
+        Median over the slices.
+    missing : tuple of str
+        Everything that is missing or uneven, in words.
+    missing_slices : int
+        Slices that are evidently missing between others.
+    evenly_spaced : bool
+        No gap differs from the others.
+    declared_instances : int or None
+        Instances the headers say the series have; None where they do not, or count otherwise.
+    declared_phases : int or None
+        Cardiac phases the headers say a slice has.
+    left_out : tuple of str
+        SOP Instance UIDs of images that another one of the same phase replaces.
+    """
+
+    cells: tuple[tuple[TimedCell | None, ...], ...]
+    positions_mm: Float64
+    row_cosines: Float64
+    column_cosines: Float64
+    pixel_spacing_mm: tuple[float, float]
+    rows: int
+    columns: int
+    slice_spacing_mm: float
+    slice_extent_mm: Float64
+    trigger_times_ms: Float64
+    missing: tuple[str, ...]
+    missing_slices: int
+    evenly_spaced: bool
+    declared_instances: int | None
+    declared_phases: int | None
+    left_out: tuple[str, ...]
+
+    @property
+    def n_phases(self) -> int:
+        """Number of cardiac phases."""
+        return len(self.cells)
+
+    @property
+    def n_slices(self) -> int:
+        """Number of slice positions that have an image."""
+        return len(self.cells[0])
+
+    @property
+    def holes(self) -> int:
+        """Cells without an image."""
+        return sum(cell is None for row in self.cells for cell in row)
+
+    @property
+    def missing_fraction(self) -> float:
+        """Share of the grid, evident missing slices included, that has no image."""
+        absent = self.holes + self.missing_slices * self.n_phases
+        return absent / ((self.n_slices + self.missing_slices) * self.n_phases)
+
+    @property
+    def normal(self) -> Float64:
+        """Unit normal [3], the direction of rising slice index."""
+        return np.asarray(np.cross(self.row_cosines, self.column_cosines), dtype=np.float64)
+
+
+def build_grid(headers: Iterable[InstanceHeader]) -> Grid:
+    """Arrange the images of one stack.
+
+    Order comes from position and time alone; the order of the headers, InstanceNumber and names
+    do not count.
+
+    Parameters
+    ----------
+    headers : iterable of InstanceHeader
+        Of one stack; classic or Enhanced.
+
+    Returns
+    -------
+    Grid
+        Of one slice or more and two phases or more.
+
+    Raises
+    ------
+    Rejection
+        ``no_images``, ``mixed_patient``, ``mixed_study``, ``mixed_frame_of_reference``,
+        ``mixed_matrix``, ``no_geometry``, ``mixed_pixel_spacing``, ``mixed_orientation`` or
+        ``no_times``; the instance at fault is named, the one in the minority where images differ.
+    """
+    cells = images(headers)
+    if not cells:
+        raise Rejection("no_images", "no instance holds an image")
+    _refuse_mixture(cells)
+    axes = _common_orientation(cells)
+    slices, distances_mm = _slices(cells, axes)
+    found = timed(slices)
+    if found is None:
+        raise _no_times(cells)
+    source, rows = found
+    declared = declared_phases(cells, len(slices))
+    expected = usual_count([_distinct_times(row) for row in rows], declared)
+    split = [without_repeats(row, expected) for row in rows]
+    left_out = [item.cell for _, repeats in split for item in repeats]
+    arranged = _arranged([counting for counting, _ in split])
+    missing_slices, uneven = spacing_faults(distances_mm)
+    instances = declared_instances(cells, len(slices))
+    there = len({cell.instance.sop_instance_uid for cell in cells})
+    first = cells[0]
+    return Grid(
+        cells=arranged,
+        positions_mm=np.array(
+            [_position(row, axes, at) for row, at in zip(slices, distances_mm, strict=True)]
+        ),
+        row_cosines=axes[0],
+        column_cosines=axes[1],
+        pixel_spacing_mm=first.frame.pixel_spacing_mm or (0.0, 0.0),
+        rows=first.instance.rows or 0,
+        columns=first.instance.columns or 0,
+        slice_spacing_mm=nominal_spacing_mm(distances_mm),
+        slice_extent_mm=slice_extent_mm(distances_mm),
+        trigger_times_ms=_median_times(arranged),
+        missing=(
+            *_absent_cells(arranged),
+            *uneven,
+            *_shortfall("phases", declared, len(arranged)),
+            *_shortfall("images", instances, there),
+            *_note_on_times(source),
+            *_note_on_repeats(left_out),
+        ),
+        missing_slices=missing_slices,
+        evenly_spaced=not uneven,
+        declared_instances=instances,
+        declared_phases=declared,
+        left_out=tuple(sorted({cell.instance.sop_instance_uid for cell in left_out})),
+    )
+
+
+def images(headers: Iterable[InstanceHeader]) -> list[Cell]:
+    """Every image of the headers, in an order that does not depend on theirs."""
+    cells = [Cell(header, frame) for header in headers for frame in header.frames]
+    return sorted(cells, key=lambda cell: cell.acquisition)
+
+
+def _refuse_mixture(cells: Sequence[Cell]) -> None:
+    """Refuse images that do not belong together, or that lie nowhere."""
+    _same(cells, "patient", lambda cell: cell.instance.patient_id)
+    _same(cells, "study", lambda cell: cell.instance.study_instance_uid)
+    if not frames_of_reference_say_nothing([cell.instance for cell in cells]):
+        _same(cells, "frame_of_reference", lambda cell: cell.instance.frame_of_reference_uid)
+    _same(cells, "matrix", lambda cell: (cell.instance.rows, cell.instance.columns))
+    for cell in cells:
+        if not lies_somewhere(cell):
+            raise _at(cell, "no_geometry", "position, orientation or spacing absent or no plane")
+    usual = np.median([cell.frame.pixel_spacing_mm for cell in cells], axis=0)
+    for cell in cells:
+        if not np.allclose(cell.frame.pixel_spacing_mm or (), usual, rtol=PIXEL_SPACING_TOLERANCE):
+            raise _at(cell, "mixed_pixel_spacing", "its pixel spacing differs from the others'")
+
+
+def lies_somewhere(cell: Cell) -> bool:
+    """Whether an image has a matrix, a position, a plane and a pixel spacing."""
+    header, frame = cell.instance, cell.frame
+    spacing = frame.pixel_spacing_mm
+    return (
+        bool(header.rows and header.columns)
+        and frame.position_mm is not None
+        and unit_axes(frame.orientation) is not None
+        and spacing is not None
+        and min(spacing) > 0
+    )
+
+
+def frames_of_reference_say_nothing(headers: Sequence[InstanceHeader]) -> bool:
+    """Whether every instance has a frame of reference of its own.
+
+    Some de-identification replaces the UID in each instance by another one; that images of a
+    series share no frame at all cannot have been meant.
+    """
+    stated = {header.sop_instance_uid: header.frame_of_reference_uid for header in headers}
+    return len(stated) > 1 and len(set(stated.values())) == len(stated)
+
+
+def _same(cells: Sequence[Cell], what: str, value: Callable[[Cell], Hashable]) -> None:
+    tally = Counter(value(cell) for cell in cells)
+    if len(tally) > 1:
+        usual = tally.most_common(1)[0][0]
+        odd = next(cell for cell in cells if value(cell) != usual)
+        words = what.replace("_", " ")
+        raise _at(odd, f"mixed_{what}", f"its {words} differs from the others'")
+
+
+def _at(cell: Cell, code: str, reason: str) -> Rejection:
+    return Rejection(code, reason, cell.instance.sop_instance_uid)
+
+
+def _common_orientation(cells: Sequence[Cell]) -> Float64:
+    axes = np.stack([_axes(cell) for cell in cells])
+    common = common_axes(axes)
+    tilt_deg = deviation_deg(axes, common)
+    worst = int(np.argmax(tilt_deg))
+    if tilt_deg[worst] > ORIENTATION_TOLERANCE_DEG:
+        raise _at(
+            cells[worst],
+            "mixed_orientation",
+            f"its plane is turned by {tilt_deg[worst]:.1f} degrees from the others'",
+        )
+    return common
+
+
+def _axes(cell: Cell) -> Float64:
+    axes = unit_axes(cell.frame.orientation)
+    if axes is None:
+        raise _at(cell, "no_geometry", "its orientation is absent or no plane")
+    return axes
+
+
+def _slices(cells: Sequence[Cell], axes: Float64) -> tuple[list[list[Cell]], Float64]:
+    """Images by slice along the normal, and the distance [z] of each slice along it."""
+    positions = np.array([cell.frame.position_mm for cell in cells], dtype=np.float64)
+    along = positions @ normal_of(axes)
+    numbers = np.array(slice_numbers(along))
+    count = int(numbers.max()) + 1
+    slices = [[cells[int(i)] for i in np.flatnonzero(numbers == z)] for z in range(count)]
+    return slices, np.array([np.median(along[numbers == z]) for z in range(count)])
+
+
+def _no_times(cells: Sequence[Cell]) -> Rejection:
+    timeless = [cell for cell in cells if cell.frame.trigger_time_ms is None]
+    if timeless and len(timeless) < len(cells):
+        return _at(timeless[0], "no_times", "it has no trigger time, unlike the others")
+    return Rejection("no_times", "no time tells the cardiac phases apart")
+
+
+def _distinct_times(row: Sequence[TimedCell]) -> int:
+    return len({item.time_ms for item in row})
+
+
+def _position(row: Sequence[Cell], axes: Float64, distance_mm: float) -> Float64:
+    """ImagePositionPatient of a slice: median over its images, on its plane."""
+    positions = np.array([cell.frame.position_mm for cell in row], dtype=np.float64)
+    middle = np.median(positions, axis=0)
+    normal = normal_of(axes)
+    return np.asarray(middle + (distance_mm - middle @ normal) * normal, dtype=np.float64)
+
+
+def _arranged(rows: Sequence[Sequence[TimedCell]]) -> tuple[tuple[TimedCell | None, ...], ...]:
+    """Cells [t][z] of slices [z], each by rising time and without repeats."""
+    placed = [
+        dict(zip(phases, row, strict=True)) for phases, row in zip(align(rows), rows, strict=True)
+    ]
+    n_phases = max(len(row) for row in rows)
+    return tuple(tuple(column.get(phase) for column in placed) for phase in range(n_phases))
+
+
+def _median_times(cells: Sequence[Sequence[TimedCell | None]]) -> Float64:
+    """Median over the slices [t]; rises even where slices lack different phases."""
+    times = [np.median([item.time_ms for item in row if item is not None]) for row in cells]
+    return np.maximum.accumulate(np.array(times, dtype=np.float64))
+
+
+def _absent_cells(cells: Sequence[Sequence[TimedCell | None]]) -> list[str]:
+    """Missing phases of each slice, in words; slices and phases count from 1."""
+    words = []
+    for number, column in enumerate(zip(*cells, strict=True), start=1):
+        absent = [str(phase) for phase, cell in enumerate(column, start=1) if cell is None]
+        if absent:
+            plural = "s" if len(absent) > 1 else ""
+            words.append(f"slice {number}: phase{plural} {', '.join(absent)} missing")
+    return words
+
+
+def _shortfall(what: str, declared: int | None, there: int) -> list[str]:
+    if declared is None or declared <= there:
+        return []
+    return [f"declared: {declared} {what}, there: {there}"]
+
+
+def _note_on_times(source: str) -> list[str]:
+    return [] if source == "trigger time" else [f"trigger times; phases are ordered by {source}"]
+
+
+def _note_on_repeats(left_out: Sequence[Cell]) -> list[str]:
+    return [
+        f"image left out for a later one of the same slice and phase: "
+        f"{cell.instance.sop_instance_uid}"
+        + (f" frame {cell.frame.frame_number}" if cell.frame.frame_number else "")
+        for cell in left_out
+    ]

@@ -1,0 +1,222 @@
+"""Cardiac phases: which time of an image counts, repeated images, and which phase is missing."""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.case import Float64
+from pipeline.headers import FrameHeader, InstanceHeader
+
+# Images of a slice nearer in time than this are one phase taken twice.
+SAME_TIME_MS = 1.0
+# A slice whose median interval is longer than this multiple of the stack's lacks every second
+# phase or more; heart rates within a stack differ less.
+LONGEST_INTERVAL = 1.5
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One image of a stack: an instance, and the frame of it."""
+
+    instance: InstanceHeader
+    frame: FrameHeader
+
+    @property
+    def acquisition(self) -> tuple[str, int, str, int]:
+        """Sorts by when the image was taken, then by names that never tie."""
+        return (
+            self.instance.acquired_at,
+            self.instance.series_number or 0,
+            self.instance.sop_instance_uid,
+            self.frame.frame_number or 0,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class TimedCell:
+    """A cell and its time in ms (after the R wave, where the headers state that)."""
+
+    time_ms: float
+    cell: Cell
+
+
+Clock = Callable[[Cell], float | None]
+# In the order of preference. InstanceNumber is none: it is an accident of the sender.
+_CLOCKS: tuple[tuple[str, Clock], ...] = (
+    ("trigger time", lambda cell: cell.frame.trigger_time_ms),
+    ("temporal position", lambda cell: cell.frame.temporal_position),
+    ("acquisition time", lambda cell: cell.frame.clock_ms),
+)
+
+
+def timed(slices: Sequence[Sequence[Cell]]) -> tuple[str, list[list[TimedCell]]] | None:
+    """Give each image a time from the first source that every image has and that tells them apart.
+
+    Parameters
+    ----------
+    slices : sequence [z] of sequence of Cell
+
+    Returns
+    -------
+    source : str
+        Which time was taken.
+    slices : list [z] of list of TimedCell
+        Each slice by rising time. Temporal positions are spread over the R-R interval where the
+        headers state it; clock times count from the first image of their slice.
+    None when there is no such time.
+    """
+    for name, clock in _CLOCKS:
+        times = [[clock(cell) for cell in cells] for cells in slices]
+        known = [[time for time in row if time is not None] for row in times]
+        if known == times and any(len(set(row)) > 1 for row in known):
+            return name, [
+                _ordered(cells, _in_ms(name, row, cells))
+                for cells, row in zip(slices, known, strict=True)
+            ]
+    return None
+
+
+def _in_ms(source: str, times: Sequence[float], cells: Sequence[Cell]) -> list[float]:
+    if source == "acquisition time":
+        return [time - min(times) for time in times]
+    if source == "temporal position":
+        step_ms = _temporal_step_ms(cells)
+        return [(time - 1) * step_ms for time in times]
+    return list(times)
+
+
+def _temporal_step_ms(cells: Sequence[Cell]) -> float:
+    """Duration of a temporal position; 1 where the R-R interval or their number is not stated."""
+    intervals = [cell.instance.nominal_interval_ms for cell in cells]
+    stated = [interval for interval in intervals if interval]
+    counts = [cell.instance.temporal_positions or cell.instance.cardiac_images for cell in cells]
+    number = max((count for count in counts if count), default=0)
+    return float(np.median(stated)) / number if stated and number else 1.0
+
+
+def _ordered(cells: Sequence[Cell], times: Sequence[float]) -> list[TimedCell]:
+    both = [TimedCell(time, cell) for time, cell in zip(times, cells, strict=True)]
+    return sorted(both, key=lambda item: (item.time_ms, item.cell.acquisition))
+
+
+def without_repeats(
+    row: Sequence[TimedCell], expected: int
+) -> tuple[list[TimedCell], list[TimedCell]]:
+    """Split the images of one slice into those that count and repeats of a phase.
+
+    Of the images of one time the one taken last counts. Where more than `expected` remain and a
+    single series, or a single acquisition, has as many, the slice was taken again at another heart
+    rate: the last whole one counts.
+
+    Returns
+    -------
+    counting, left_out : list of TimedCell
+        Both by rising time.
+    """
+    counting = _latest_of_each_time(row)
+    for name in (_series, _acquired_at):
+        if len(counting) > expected:
+            counting = _latest_whole(counting, expected, name)
+    return counting, [item for item in row if item not in counting]
+
+
+def _latest_of_each_time(row: Sequence[TimedCell]) -> list[TimedCell]:
+    counting: list[TimedCell] = []
+    for item in row:
+        if not counting or item.time_ms - counting[-1].time_ms >= SAME_TIME_MS:
+            counting.append(item)
+        elif item.cell.acquisition > counting[-1].cell.acquisition:
+            counting[-1] = item
+    return counting
+
+
+def _series(cell: Cell) -> str:
+    return cell.instance.series_instance_uid
+
+
+def _acquired_at(cell: Cell) -> str:
+    return cell.instance.acquired_at
+
+
+def _latest_whole(
+    row: list[TimedCell], expected: int, name: Callable[[Cell], str]
+) -> list[TimedCell]:
+    """Images of the last acquisition that alone has `expected`; all where there is none."""
+    acquisitions: defaultdict[str, list[TimedCell]] = defaultdict(list)
+    for item in row:
+        acquisitions[name(item.cell)].append(item)
+    whole = [items for items in acquisitions.values() if len(items) >= expected]
+    return max(whole, key=lambda items: max(i.cell.acquisition for i in items), default=row)
+
+
+def usual_count(counts: Sequence[int], declared: int | None) -> int:
+    """Phases most slices have (the larger of a tie), or as declared where that is less."""
+    tally = Counter(counts)
+    usual = max(tally, key=lambda count: (tally[count], count))
+    return min(usual, declared) if declared and declared > 1 else usual
+
+
+def align(rows: Sequence[Sequence[TimedCell]]) -> list[list[int]]:
+    """Phase index of each image.
+
+    The longest slices have every phase. An image of a shorter one gets the phase whose time, in
+    units of the slice's own interval between phases, is nearest, in rising order.
+
+    Parameters
+    ----------
+    rows : sequence [z] of sequence of TimedCell
+        By rising time, no phase twice.
+
+    Returns
+    -------
+    list [z] of list of int
+        Indices from 0, rising within a slice.
+    """
+    n_phases = max(len(row) for row in rows)
+    times = [np.array([item.time_ms for item in row]) for row in rows]
+    whole = [row for row in times if len(row) == n_phases]
+    usual_ms = float(np.median([_interval_ms(row) for row in whole])) or 1.0
+    reference = np.median([row / (_interval_ms(row) or 1.0) for row in whole], axis=0)
+    return [
+        list(range(n_phases))
+        if len(row) == n_phases
+        else _nearest_rising(row / _own_interval_ms(row, usual_ms), reference)
+        for row in times
+    ]
+
+
+def _interval_ms(times: Float64) -> float:
+    return float(np.median(np.diff(times))) if len(times) > 1 else 0.0
+
+
+def _own_interval_ms(times: Float64, usual_ms: float) -> float:
+    """Interval of a slice that lacks phases; the usual one where too few are left to tell."""
+    own_ms = _interval_ms(times)
+    return own_ms if 0 < own_ms < LONGEST_INTERVAL * usual_ms else usual_ms
+
+
+def _nearest_rising(times: Float64, reference: Float64) -> list[int]:
+    """Rising choice of reference times with the least summed distance, by dynamic programming.
+
+    Parameters
+    ----------
+    times : float64 [m]
+    reference : float64 [n], n >= m
+
+    Returns
+    -------
+    list [m] of int
+        Indices into `reference`.
+    """
+    cost = np.abs(times[:, None] - reference[None, :])
+    best = np.full((len(times) + 1, len(reference) + 1), np.inf)
+    best[0] = 0
+    for i in range(len(times)):
+        best[i + 1, 1:] = np.minimum.accumulate(best[i, :-1] + cost[i])
+    chosen, end = [], len(reference)
+    for i in reversed(range(len(times))):
+        end = int(np.argmin(best[i + 1, : end + 1])) - 1
+        chosen.append(end)
+    return chosen[::-1]
