@@ -107,8 +107,8 @@ def refuse_uncovered(case: CineCase) -> None:
 
 
 def middle_slices(relevance: Relevance) -> list[int]:
-    """Indices of the middle half of the relevant slices, three at least where there are three."""
+    """Indices of the middle third of the relevant slices, three at least where there are three."""
     run = [z for z, is_relevant in enumerate(relevance.relevant) if is_relevant]
-    keep = max(min(3, len(run)), len(run) // 2)
+    keep = max(min(3, len(run)), len(run) // 3)
     first = (len(run) - keep) // 2
     return run[first : first + keep]

@@ -79,7 +79,7 @@ def without_cavity(labels: np.ndarray, phase: int) -> np.ndarray:
 
 
 def opened(labels: np.ndarray) -> np.ndarray:
-    labels[:, :, 70:][labels[:, :, 70:] == LV_MYOCARDIUM] = 0
+    labels[:, :, 62:][labels[:, :, 62:] == LV_MYOCARDIUM] = 0
     return labels
 
 

@@ -119,8 +119,8 @@ def test_an_early_start_waits_for_slices_beyond_both_ends(relevant, covered):
 
 @pytest.mark.parametrize(
     ("n_relevant", "expected"),
-    [(1, [1]), (2, [1, 2]), (3, [1, 2, 3]), (6, [2, 3, 4]), (9, [3, 4, 5, 6])],
+    [(1, [1]), (2, [1, 2]), (3, [1, 2, 3]), (6, [2, 3, 4]), (9, [4, 5, 6]), (13, [5, 6, 7, 8])],
 )
-def test_the_middle_half_of_the_ventricle(n_relevant, expected):
+def test_the_middle_third_of_the_ventricle(n_relevant, expected):
     relevant = (False, *[True] * n_relevant, False)
     assert middle_slices(Relevance(np.zeros(len(relevant)), relevant, (0, 0))) == expected

@@ -49,11 +49,11 @@ def test_the_network_gets_the_slices_with_spacing_and_centre():
     labels = drawn_labels(phases=2, slices=6, es=1)
     segmenter = RecordingSegmenter()
     case = case_of(labels, (True,) * 6)
-    segment_slices(segmenter, case.stack, [2, 4], (40.0, 50.0))
-    assert len(segmenter.asked) == 2
-    for phase, (images, spacing, centre) in enumerate(segmenter.asked):
-        assert np.array_equal(images, labels[phase, [2, 4]])
-        assert (spacing, centre) == ((1.2, 1.8), (40.0, 50.0))
+    found = segment_slices(segmenter, case.stack, [2, 4], (40.0, 50.0))
+    ((images, spacing, centre),) = segmenter.asked
+    assert np.array_equal(images, labels[:, [2, 4]].reshape(-1, 96, 96))
+    assert (spacing, centre) == ((1.2, 1.8), (40.0, 50.0))
+    assert np.array_equal(found, labels[:, [2, 4]])
 
 
 def test_segmentation_needs_relevance():
