@@ -87,8 +87,8 @@ def crop(
     offsets = _points(grid, images.device)
     if matrix is not None:
         offsets = offsets @ matrix.T
-    spacing = torch.tensor(pixel_spacing_mm, device=images.device)
-    points = torch.tensor(centre_yx, device=images.device) + offsets / spacing
+    spacing = offsets.new_tensor(pixel_spacing_mm)
+    points = offsets.new_tensor(centre_yx) + offsets / spacing
     sampled = _sample_at(images, points.expand(len(images), -1, -1, -1), mode)
     if grid.supersample == 1:
         return sampled
@@ -128,8 +128,8 @@ def restore(
         reach = (size - 1) / 2 * grid.spacing_mm / spacing
         first = min(max(math.ceil(centre - reach), 0), length)
         last = max(min(math.floor(centre + reach), length - 1), first - 1)
-        pixels = torch.arange(first, last + 1, device=cropped.device)
-        axes.append((pixels - centre) * (spacing / grid.spacing_mm) + (size - 1) / 2)
+        pixels = torch.arange(first, last + 1, device=cropped.device).float()
+        axes.append((pixels - float(centre)) * float(spacing / grid.spacing_mm) + (size - 1) / 2)
         window.append(slice(first, last + 1))
     points = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)
     values = _sample_at(cropped, points.expand(len(cropped), -1, -1, -1), "bilinear")

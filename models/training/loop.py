@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -70,9 +71,11 @@ def fit(
     settings: TrainSettings,
     *,
     device: str = "cpu",
+    stop_after: int | None = None,
 ) -> nn.Module:
     """Train a network, or go on with the training that `folder` holds; return the average.
 
+    The run ends at `settings.steps`, or early at the step `stop_after`, to be gone on with.
     Writes `checkpoint.pt`, `log.jsonl` and `curve.png` into `folder`.
     """
     torch.set_num_threads(settings.threads or torch.get_num_threads())
@@ -80,8 +83,10 @@ def fit(
     sets = {name: Drawable.of(train, name) for name in recipe.set_shares}
     sets = {name: drawable for name, drawable in sets.items() if drawable.showing}
     state = _start(recipe, folder / "checkpoint.pt", settings, device)
-    running, since = 0.0, time.monotonic()
-    while state.step < settings.steps:
+    losses: list[float] = []
+    since = time.monotonic()
+    end = min(settings.steps, stop_after or settings.steps)
+    while state.step < end:
         generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + state.step)
         images, allowed = random_batch(sets, recipe, settings.batch, generator)
         images = images.to(device, memory_format=torch.channels_last)
@@ -95,13 +100,14 @@ def fit(
         state.schedule.step()
         _average(state, settings.average_decay)
         state.step += 1
-        running = loss.item() if running == 0 else 0.98 * running + 0.02 * loss.item()
-        if state.step % settings.validate_every == 0 or state.step == settings.steps:
-            entry = {"step": state.step, "loss": running, "seconds": time.monotonic() - since}
+        losses.append(loss.item())
+        if state.step % settings.validate_every == 0 or state.step == end:
+            entry = {"step": state.step, "loss": fmean(losses), "seconds": time.monotonic() - since}
             entry |= validate(state.average, recipe, validation, device)
             with (folder / "log.jsonl").open("a", encoding="utf-8") as log:
                 log.write(json.dumps(entry) + "\n")
-        if state.step % settings.checkpoint_every == 0 or state.step == settings.steps:
+            losses.clear()
+        if state.step % settings.checkpoint_every == 0 or state.step == end:
             _save(state, settings, folder / "checkpoint.pt")
     draw_curve(folder / "log.jsonl", folder / "curve.png")
     return state.average

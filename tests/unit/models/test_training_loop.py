@@ -1,0 +1,125 @@
+"""The training loop learns, stops, goes on and ships what it learned."""
+
+import dataclasses
+import json
+
+import pytest
+import torch
+
+from models.preprocess import CropGrid
+from models.registry import WeightsError, load
+from models.training import export as export_module
+from models.training import loop
+from models.training import train as train_module
+from models.training.batches import random_batch
+from models.training.loop import TrainSettings, fit
+from models.training.recipes import RECIPES, Recipe
+from models.training.slices import write_slices
+
+TINY = Recipe(
+    task="segmentation",
+    architecture="unet_2d",
+    parameters={"width": 4, "levels": 3, "classes": 4},
+    grid=CropGrid(48, 48, 2.0),
+    max_shift_mm=6,
+    set_shares={"acdc": 0.7, "synthetic": 0.3},
+)
+SETTINGS = TrainSettings(
+    steps=30, batch=4, warmup_steps=5, validate_every=10, checkpoint_every=10, threads=1
+)
+
+
+@pytest.fixture(autouse=True)
+def _same_threads():
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def log_of(folder):
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+def test_the_loss_falls_and_the_run_leaves_log_and_curve(invented_slices, tmp_path):
+    settings = dataclasses.replace(SETTINGS, steps=60)
+    fit(TINY, invented_slices, invented_slices[:4], tmp_path, settings)
+    entries = log_of(tmp_path)
+    assert [entry["step"] for entry in entries] == [10, 20, 30, 40, 50, 60]
+    assert entries[-1]["loss"] < 0.8 * entries[0]["loss"]
+    assert entries[-1]["dice_acdc_lv_ed"] > 0.5
+    assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(invented_slices, tmp_path):
+    whole = fit(TINY, invented_slices, invented_slices[:2], tmp_path / "whole", SETTINGS)
+    resumed = tmp_path / "resumed"
+    fit(TINY, invented_slices, invented_slices[:2], resumed, SETTINGS, stop_after=20)
+    assert [entry["step"] for entry in log_of(resumed)] == [10, 20]
+    network = fit(TINY, invented_slices, invented_slices[:2], resumed, SETTINGS)
+    assert [entry["step"] for entry in log_of(resumed)] == [10, 20, 30]
+    for key, value in whole.state_dict().items():
+        torch.testing.assert_close(value, network.state_dict()[key], rtol=1e-4, atol=1e-5)
+
+
+def test_no_two_steps_see_the_same_crops(invented_slices, tmp_path, monkeypatch):
+    seen = []
+
+    def spy(*arguments):
+        batch = random_batch(*arguments)
+        seen.append(batch[0])
+        return batch
+
+    monkeypatch.setattr(loop, "random_batch", spy)
+    settings = dataclasses.replace(SETTINGS, steps=3)
+    fit(TINY, invented_slices, invented_slices[:2], tmp_path, settings)
+    assert len(seen) == 3
+    assert not torch.equal(seen[0], seen[1])
+    assert not torch.equal(seen[1], seen[2])
+
+
+def test_another_seed_gives_another_network(invented_slices, tmp_path):
+    short = dataclasses.replace(SETTINGS, steps=4)
+    one = fit(TINY, invented_slices, invented_slices[:2], tmp_path / "one", short)
+    other = fit(
+        TINY, invented_slices, invented_slices[:2], tmp_path / "other",
+        dataclasses.replace(short, seed=1),
+    )  # fmt: skip
+    assert not torch.equal(one.head.weight, other.head.weight)
+
+
+def test_train_export_and_load(invented_slices, tmp_path, monkeypatch):
+    """The whole way of a model, from prepared slices to verified weights."""
+    monkeypatch.setattr(train_module, "RECIPES", {"tiny": TINY})
+    monkeypatch.setattr(export_module, "RECIPES", {"tiny": TINY})
+    monkeypatch.setattr(export_module, "TEXTS", {"tiny": export_module.TEXTS["cine_unet"]})
+    for part in ("train", "validation"):
+        for dataset in ("acdc", "sunnybrook", "synthetic"):
+            chosen = [entry for entry in invented_slices if entry.dataset == dataset]
+            if chosen:
+                write_slices(tmp_path / "prepared" / f"{dataset}-{part}.npz", chosen)
+    nowhere = tmp_path / "no-data"
+    folder = train_module.train("tiny", nowhere, tmp_path, steps=12, threads=1)
+    assert (folder / "checkpoint.pt").is_file()
+    card = export_module.export("tiny", nowhere, tmp_path, version="9", folder=tmp_path / "weights")
+    assert len(card.data) == 2
+    export_module.add_metrics("tiny", {"test_acdc": {"patients": 3}}, tmp_path / "weights")
+    network, found = load("tiny", tmp_path / "weights")
+    assert found.metrics == {"steps": 12, "test_acdc": {"patients": 3}}
+    stored = torch.load(folder / "checkpoint.pt", weights_only=True)["average"]
+    for key, value in network.state_dict().items():
+        torch.testing.assert_close(value, stored[key], rtol=2e-3, atol=1e-5)
+
+
+def test_a_model_without_a_recipe_is_refused(tmp_path):
+    with pytest.raises(WeightsError, match="no recipe for model 'oracle'"):
+        train_module.train("oracle", tmp_path, tmp_path)
+
+
+def test_every_recipe_can_be_trained(invented_slices, tmp_path):
+    for name, recipe in RECIPES.items():
+        small = dataclasses.replace(
+            recipe, grid=dataclasses.replace(recipe.grid, rows=32, columns=32)
+        )
+        settings = dataclasses.replace(SETTINGS, steps=2, batch=2, validate_every=2)
+        fit(small, invented_slices, invented_slices[:2], tmp_path / name, settings)
+        assert log_of(tmp_path / name)[-1]["step"] == 2
