@@ -93,7 +93,7 @@ _HEADER_TAGS = [
     )
 ]
 # What pydicom is known to raise at bytes that are no data set.
-_UNREADABLE = (
+UNREADABLE = (
     InvalidDicomError,
     ArithmeticError,
     AttributeError,
@@ -221,7 +221,7 @@ def read_header(source: Path | bytes | bytearray | memoryview) -> InstanceHeader
             file = source if isinstance(source, Path) else BytesIO(source)
             dataset = dcmread(file, stop_before_pixels=True, specific_tags=[*_HEADER_TAGS])
             return _summary(_Reader(dataset))
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise Rejection("unreadable", f"no DICOM data set ({type(error).__name__})") from error
 
 
@@ -491,7 +491,7 @@ def changed_attributes(old: Path, new: Path) -> tuple[str, ...]:
     try:
         with quiet_pydicom():
             before, after = _plain(dcmread(old)), _plain(dcmread(new))
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise Rejection("unreadable", f"no DICOM data set ({type(error).__name__})") from error
     tags = {tag for tag in before | after if before.get(tag) != after.get(tag)}
     return tuple(sorted(keyword_for_tag(tag) or str(BaseTag(tag)) for tag in tags))

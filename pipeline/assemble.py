@@ -1,0 +1,127 @@
+"""From the instances of a proposal to one typed stack."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from pydicom import Dataset
+
+from config.schema import CineSettings
+from pipeline.case import CineStack, Float32, FrameSource
+from pipeline.errors import Rejection
+from pipeline.grid import Grid, build_grid
+from pipeline.phases import TimedCell
+from pipeline.pixels import decode_instance
+from pipeline.routing import FEWEST_PHASES, FEWEST_SLICES, Proposal
+
+Places = dict[str, list[tuple[int, int, int]]]
+
+
+def assemble(proposal: Proposal, files: Mapping[str, Path], settings: CineSettings) -> CineStack:
+    """Read the images of a proposal into one stack.
+
+    Parameters
+    ----------
+    proposal : Proposal
+        Instances that form a stack.
+    files : mapping of SOP Instance UID to Path
+        Where they lie; DICOM Part 10.
+    settings : CineSettings
+        `max_missing_fraction` is used.
+
+    Raises
+    ------
+    Rejection
+        As `pipeline.grid.build_grid` and `pipeline.pixels.decode_instance`; ``too_few_slices``,
+        ``too_few_phases``, ``too_much_missing``, ``missing_file``.
+    OSError
+        A file cannot be read now.
+    """
+    grid = build_grid(proposal.headers)
+    _refuse_incomplete(grid, settings.max_missing_fraction)
+    frames, headers, digests = _read(grid, files)
+    _fill_holes(frames, grid)
+    return CineStack(
+        frames=frames,
+        sources=tuple(tuple(_source(cell) for cell in row) for row in grid.cells),
+        positions_mm=grid.positions_mm,
+        row_cosines=grid.row_cosines,
+        column_cosines=grid.column_cosines,
+        pixel_spacing_mm=grid.pixel_spacing_mm,
+        slice_spacing_mm=grid.slice_spacing_mm,
+        slice_extent_mm=grid.slice_extent_mm,
+        trigger_times_ms=grid.trigger_times_ms,
+        missing=grid.missing,
+        missing_fraction=grid.missing_fraction,
+        headers=headers,
+        digests=digests,
+    )
+
+
+def _refuse_incomplete(grid: Grid, max_missing_fraction: float) -> None:
+    if grid.n_slices < FEWEST_SLICES:
+        raise Rejection(
+            "too_few_slices",
+            f"{grid.n_slices} slice positions; a stack has {FEWEST_SLICES} or more",
+        )
+    if grid.n_phases < FEWEST_PHASES:
+        raise Rejection("too_few_phases", f"{grid.n_phases} cardiac phase; a cine has more")
+    if grid.missing_fraction > max_missing_fraction:
+        raise Rejection(
+            "too_much_missing",
+            f"{grid.missing_fraction:.0%} of the images are missing, "
+            f"{max_missing_fraction:.0%} may be: {'; '.join(grid.missing)}",
+        )
+
+
+def _read(
+    grid: Grid, files: Mapping[str, Path]
+) -> tuple[Float32, dict[str, Dataset], dict[str, str]]:
+    """Frames [t, z, y, x], and header and digest per instance; one instance in memory at a time."""
+    frames = np.zeros((grid.n_phases, grid.n_slices, grid.rows, grid.columns), np.float32)
+    headers: dict[str, Dataset] = {}
+    digests: dict[str, str] = {}
+    for uid, places in sorted(_places(grid).items()):
+        if uid not in files:
+            raise Rejection("missing_file", "no file is known for it", uid)
+        decoded = decode_instance(files[uid], uid)
+        wanted = max(index for _, _, index in places) + 1
+        if decoded.images.shape[1:] != frames.shape[2:] or len(decoded.images) < wanted:
+            raise Rejection("unreadable_pixels", "its pixels are not what its header says", uid)
+        for t, z, index in places:
+            frames[t, z] = decoded.images[index]
+        headers[uid], digests[uid] = decoded.header, decoded.digest
+    return frames, headers, digests
+
+
+def _places(grid: Grid) -> Places:
+    """Cells that each instance feeds: phase, slice, and index of the frame within the instance."""
+    places: Places = defaultdict(list)
+    for t, row in enumerate(grid.cells):
+        for z, item in enumerate(row):
+            if item is not None:
+                index = (item.cell.frame.frame_number or 1) - 1
+                places[item.cell.instance.sop_instance_uid].append((t, z, index))
+    return places
+
+
+def _fill_holes(frames: Float32, grid: Grid) -> None:
+    """Show the temporally nearest image of the slice, the earlier of two, where one is missing."""
+    for z in range(grid.n_slices):
+        there = [t for t in range(grid.n_phases) if grid.cells[t][z] is not None]
+        for t in range(grid.n_phases):
+            frames[t, z] = frames[min(there, key=lambda other: abs(other - t)), z]
+
+
+def _source(item: TimedCell | None) -> FrameSource | None:
+    if item is None:
+        return None
+    header, frame = item.cell.instance, item.cell.frame
+    return FrameSource(
+        sop_instance_uid=header.sop_instance_uid,
+        sop_class_uid=header.sop_class_uid,
+        series_instance_uid=header.series_instance_uid,
+        frame_number=frame.frame_number,
+        trigger_time_ms=item.time_ms,
+    )

@@ -1,0 +1,126 @@
+"""Pixel values of one instance, as the modality means them."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydicom import Dataset, dcmread
+from pydicom.pixels.utils import pixel_array
+
+from pipeline.case import Float32
+from pipeline.errors import Rejection
+from pipeline.headers import UNREADABLE, digest_content, quiet_pydicom
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedInstance:
+    """One instance, decoded.
+
+    Attributes
+    ----------
+    header : Dataset
+        The data set without its pixel data, else as received.
+    digest : str
+        SHA-256 as in `pipeline.headers.digest_bytes`.
+    images : float32 [frame, y, x]
+        Rescaled values (PS3.3 C.11.1); of MONOCHROME1 inverted, so that more is brighter.
+    """
+
+    header: Dataset
+    digest: str
+    images: Float32
+
+
+def decode_instance(path: Path, sop_instance_uid: str) -> DecodedInstance:
+    """Read and decode a stored instance of any transfer syntax the decoders know.
+
+    Parameters
+    ----------
+    path : Path
+        A DICOM Part 10 file.
+    sop_instance_uid : str
+        Named in the rejection.
+
+    Raises
+    ------
+    Rejection
+        ``unreadable``; ``not_greyscale``; ``unreadable_pixels``: absent, truncated, broken, of a
+        transfer syntax without decoder, or with a rescale that is no number.
+    OSError
+        The file cannot be read now.
+    """
+    content = path.read_bytes()
+    try:
+        digest = digest_content(content)
+    except Rejection as rejection:
+        raise Rejection(rejection.code, rejection.reason, sop_instance_uid) from rejection
+    with quiet_pydicom():
+        try:
+            dataset = dcmread(BytesIO(content))
+            _refuse_colour(dataset, sop_instance_uid)
+            images = _modality_values(dataset)
+        except UNREADABLE as error:
+            raise Rejection(
+                "unreadable_pixels",
+                f"its pixels cannot be decoded ({type(error).__name__})",
+                sop_instance_uid,
+            ) from error
+    return DecodedInstance(_without_pixels(dataset), digest, images)
+
+
+def _refuse_colour(dataset: Dataset, sop_instance_uid: str) -> None:
+    kind = str(dataset.get("PhotometricInterpretation", "MONOCHROME2")).strip()
+    if kind not in ("MONOCHROME1", "MONOCHROME2") or dataset.get("SamplesPerPixel", 1) != 1:
+        raise Rejection("not_greyscale", "its pixels are not shades of grey", sop_instance_uid)
+
+
+def _modality_values(dataset: Dataset) -> Float32:
+    stored = pixel_array(dataset)
+    stored = stored.reshape(-1, *stored.shape[-2:])
+    values = stored.astype(np.float32)
+    if dataset.PhotometricInterpretation == "MONOCHROME1":
+        values = _darkest_plus_brightest(dataset) - values
+    rescales = np.array(list(_rescales(dataset, len(stored))), np.float32)
+    values *= rescales[:, 0, None, None]
+    values += rescales[:, 1, None, None]
+    return values
+
+
+def _darkest_plus_brightest(dataset: Dataset) -> np.float32:
+    """Sum of the extremes of the stored value range; a value and its inverse add up to it."""
+    signed = int(dataset.PixelRepresentation) == 1
+    return np.float32(-1 if signed else 2 ** int(dataset.BitsStored) - 1)
+
+
+def _rescales(dataset: Dataset, n_frames: int) -> Iterator[tuple[float, float]]:
+    """Rescale slope and intercept of each frame (PS3.3 C.11.1, C.7.6.16.2.9); 1 and 0 if absent."""
+    shared = list(dataset.get("SharedFunctionalGroupsSequence") or ())[:1]
+    per_frame = list(dataset.get("PerFrameFunctionalGroupsSequence") or ())
+    for number in range(n_frames):
+        groups = [*per_frame[number : number + 1], *shared]
+        found = [group.get("PixelValueTransformationSequence") for group in groups]
+        item = next((sequence[0] for sequence in found if sequence), dataset)
+        slope, intercept = _number(item, "RescaleSlope", 1), _number(item, "RescaleIntercept", 0)
+        if slope == 0:
+            raise ValueError("a rescale slope of 0 leaves no image")
+        yield slope, intercept
+
+
+def _number(dataset: Dataset, keyword: str, absent: float) -> float:
+    stated = dataset.get(keyword)
+    value = absent if stated in (None, "") else float(stated)
+    if not math.isfinite(value):
+        raise ValueError(f"{keyword} is not finite")
+    return value
+
+
+def _without_pixels(dataset: Any) -> Dataset:
+    """Drop the pixels, and the buffer of the whole file that pydicom keeps."""
+    del dataset.PixelData
+    dataset.buffer = None
+    header: Dataset = dataset
+    return header
