@@ -11,11 +11,11 @@ from config.schema import CineSettings
 from pipeline.case import CineStack, Float32, FrameSource
 from pipeline.errors import Rejection
 from pipeline.grid import Grid, build_grid
-from pipeline.phases import TimedCell
+from pipeline.phases import Cell, TimedCell
 from pipeline.pixels import decode_instance
 from pipeline.routing import FEWEST_PHASES, FEWEST_SLICES, Proposal
 
-Places = dict[str, list[tuple[int, int, int]]]
+Places = dict[str, list[tuple[int, int, Cell]]]
 
 
 def assemble(proposal: Proposal, files: Mapping[str, Path], settings: CineSettings) -> CineStack:
@@ -86,23 +86,22 @@ def _read(
         if uid not in files:
             raise Rejection("missing_file", "no file is known for it", uid)
         decoded = decode_instance(files[uid], uid)
-        wanted = max(index for _, _, index in places) + 1
-        if decoded.images.shape[1:] != frames.shape[2:] or len(decoded.images) < wanted:
+        announced = len(places[0][2].instance.frames)
+        if decoded.images.shape != (announced, *frames.shape[2:]):
             raise Rejection("unreadable_pixels", "its pixels are not what its header says", uid)
-        for t, z, index in places:
-            frames[t, z] = decoded.images[index]
+        for t, z, cell in places:
+            frames[t, z] = decoded.images[(cell.frame.frame_number or 1) - 1]
         headers[uid], digests[uid] = decoded.header, decoded.digest
     return frames, headers, digests
 
 
 def _places(grid: Grid) -> Places:
-    """Cells that each instance feeds: phase, slice, and index of the frame within the instance."""
+    """Cells that each instance feeds, with their phase and slice."""
     places: Places = defaultdict(list)
     for t, row in enumerate(grid.cells):
         for z, item in enumerate(row):
             if item is not None:
-                index = (item.cell.frame.frame_number or 1) - 1
-                places[item.cell.instance.sop_instance_uid].append((t, z, index))
+                places[item.cell.instance.sop_instance_uid].append((t, z, item.cell))
     return places
 
 

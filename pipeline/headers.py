@@ -6,14 +6,9 @@ headers break the rules of their value representations, and thousands arrive in 
 
 import hashlib
 import json
-import math
 import re
 import struct
-import threading
-import warnings
-import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from io import BytesIO
 from pathlib import Path
@@ -21,14 +16,21 @@ from typing import Any, Self
 
 from pydicom import Dataset, dcmread
 from pydicom.datadict import dictionary_VR, keyword_for_tag
-from pydicom.errors import InvalidDicomError
 from pydicom.tag import BaseTag, Tag
 
+from pipeline.elements import (
+    UNREADABLE,
+    Pair,
+    Reader,
+    Triple,
+    finite,
+    pair,
+    quiet_pydicom,
+    time_of_day_ms,
+    triple,
+)
 from pipeline.errors import Rejection
 from pipeline.results.common import NODE_MANUFACTURER
-
-Triple = tuple[float, float, float]
-Pair = tuple[float, float]
 
 # A change of any of these files a result under another patient or study.
 IDENTITY_KEYWORDS = frozenset(
@@ -51,7 +53,6 @@ _RESULT_CLASSES = (
     "1.2.840.10008.5.1.4.1.1.104.1",
 )
 _VALID_UID = re.compile(r"[0-9.]{1,64}")
-_CLOCK = re.compile(r"(\d{2}):?(\d{2})?:?(\d{2})?(\.\d{1,6})?")
 _HEADER_TAGS = [
     Tag(keyword)
     for keyword in (
@@ -84,7 +85,6 @@ _HEADER_TAGS = [
         "NominalCardiacTriggerDelayTime",
         "SamplesPerPixel",
         "PhotometricInterpretation",
-        "NumberOfFrames",
         "Rows",
         "Columns",
         "PixelSpacing",
@@ -92,22 +92,6 @@ _HEADER_TAGS = [
         "PerFrameFunctionalGroupsSequence",
     )
 ]
-# What pydicom is known to raise at bytes that are no data set.
-UNREADABLE = (
-    InvalidDicomError,
-    ArithmeticError,
-    AttributeError,
-    EOFError,
-    LookupError,
-    NotImplementedError,
-    OSError,
-    RecursionError,
-    TypeError,
-    ValueError,
-    struct.error,
-    zlib.error,
-)
-_quiet_lock = threading.RLock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,80 +204,12 @@ def read_header(source: Path | bytes | bytearray | memoryview) -> InstanceHeader
         with quiet_pydicom():
             file = source if isinstance(source, Path) else BytesIO(source)
             dataset = dcmread(file, stop_before_pixels=True, specific_tags=[*_HEADER_TAGS])
-            return _summary(_Reader(dataset))
+            return _summary(Reader(dataset))
     except UNREADABLE as error:
         raise Rejection("unreadable", f"no DICOM data set ({type(error).__name__})") from error
 
 
-@contextmanager
-def quiet_pydicom() -> Iterator[None]:
-    """Silence pydicom's warnings of values that break their representation.
-
-    The warning filters belong to the whole process; the lock keeps two threads from restoring
-    each other's.
-    """
-    with _quiet_lock, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-
-
-class _Reader:
-    """Tolerant access to the elements of one (nested) data set."""
-
-    def __init__(self, dataset: Dataset, encoding: str | None = None) -> None:
-        self._dataset = dataset
-        declared = dataset.original_character_set
-        first = declared if isinstance(declared, str) else (declared or ["latin_1"])[0]
-        self._encoding = encoding or first or "latin_1"
-
-    def _bytes(self, keyword: str) -> tuple[bytes, bool]:
-        """Value of an element as encoded, and whether little endian; empty when absent."""
-        tag = Tag(keyword)
-        if tag not in self._dataset:
-            return b"", True
-        element = self._dataset.get_item(tag)
-        value = element.value
-        little = getattr(element, "is_little_endian", True)
-        return (value if isinstance(value, bytes) else b""), little
-
-    def text(self, keyword: str) -> str:
-        value = self._bytes(keyword)[0]
-        return value.decode(self._encoding, errors="replace").strip(" \0\r\n\t")
-
-    def texts(self, keyword: str) -> tuple[str, ...]:
-        text = self.text(keyword)
-        return tuple(part.strip() for part in text.split("\\")) if text else ()
-
-    def decimals(self, keyword: str, count: int) -> tuple[float, ...] | None:
-        """DS values; None unless there are `count` finite ones."""
-        try:
-            values = tuple(float(part) for part in self.texts(keyword))
-        except ValueError:
-            return None
-        return values if len(values) == count and all(map(math.isfinite, values)) else None
-
-    def decimal(self, keyword: str) -> float | None:
-        values = self.decimals(keyword, 1)
-        return values[0] if values else None
-
-    def integer(self, keyword: str) -> int | None:
-        value = self.decimal(keyword)
-        return int(value) if value is not None and value == int(value) else None
-
-    def binary(self, keyword: str, code: str) -> Any:
-        """One number of VR US, UL or FD (struct code H, L or d); None when absent."""
-        value, little = self._bytes(keyword)
-        packed = struct.Struct(("<" if little else ">") + code)
-        return packed.unpack_from(value)[0] if len(value) >= packed.size else None
-
-    def items(self, keyword: str) -> list["_Reader"]:
-        tag = Tag(keyword)
-        if tag not in self._dataset:
-            return []
-        return [_Reader(item, self._encoding) for item in self._dataset[tag].value or ()]
-
-
-def _summary(reader: _Reader) -> InstanceHeader:
+def _summary(reader: Reader) -> InstanceHeader:
     sop_class_uid = _uid(reader, "SOPClassUID")
     manufacturer = reader.text("Manufacturer")
     return InstanceHeader(
@@ -329,7 +245,7 @@ def _summary(reader: _Reader) -> InstanceHeader:
     )
 
 
-def _uid(reader: _Reader, keyword: str) -> str:
+def _uid(reader: Reader, keyword: str) -> str:
     uid = reader.text(keyword)
     if not uid:
         raise Rejection("missing_uid", f"{keyword} is absent or empty")
@@ -338,14 +254,14 @@ def _uid(reader: _Reader, keyword: str) -> str:
     return uid
 
 
-def _acquired_at(reader: _Reader) -> str:
+def _acquired_at(reader: Reader) -> str:
     moment = reader.text("AcquisitionDateTime")
     for kind in ("Acquisition", "Content"):
         moment = moment or reader.text(f"{kind}Date") + reader.text(f"{kind}Time")
     return "".join(character for character in moment if character.isdigit() or character == ".")
 
 
-def _frames(reader: _Reader) -> tuple[FrameHeader, ...]:
+def _frames(reader: Reader) -> tuple[FrameHeader, ...]:
     """Frames of an Enhanced instance, the one image of a classic one, or none.
 
     A classic instance may carry a functional group sequence without content; it stays classic.
@@ -360,17 +276,17 @@ def _frames(reader: _Reader) -> tuple[FrameHeader, ...]:
     return (_classic_frame(reader),) if reader.binary("Rows", "H") else ()
 
 
-def _classic_frame(reader: _Reader) -> FrameHeader:
+def _classic_frame(reader: Reader) -> FrameHeader:
     trigger_ms = reader.decimal("TriggerTime")
     if trigger_ms is None:
-        trigger_ms = _finite(reader.binary("NominalCardiacTriggerDelayTime", "d"))
-    clock_ms = _clock_ms(reader.text("AcquisitionTime"))
+        trigger_ms = finite(reader.binary("NominalCardiacTriggerDelayTime", "d"))
+    clock_ms = time_of_day_ms(reader.text("AcquisitionTime"))
     if clock_ms is None:
-        clock_ms = _clock_ms(reader.text("ContentTime"))
+        clock_ms = time_of_day_ms(reader.text("ContentTime"))
     return FrameHeader(
-        position_mm=_triple(reader.decimals("ImagePositionPatient", 3)),
+        position_mm=triple(reader.decimals("ImagePositionPatient", 3)),
         orientation=reader.decimals("ImageOrientationPatient", 6),
-        pixel_spacing_mm=_pair(reader.decimals("PixelSpacing", 2)),
+        pixel_spacing_mm=pair(reader.decimals("PixelSpacing", 2)),
         trigger_time_ms=trigger_ms,
         temporal_position=reader.integer("TemporalPositionIdentifier"),
         clock_ms=clock_ms,
@@ -378,46 +294,25 @@ def _classic_frame(reader: _Reader) -> FrameHeader:
     )
 
 
-def _enhanced_frame(number: int, groups: Sequence[_Reader]) -> FrameHeader:
-    def macro(keyword: str) -> _Reader:
+def _enhanced_frame(number: int, groups: Sequence[Reader]) -> FrameHeader:
+    def macro(keyword: str) -> Reader:
         """First item of a functional group: the frame's own, else the shared one."""
         for group in groups:
             if items := group.items(keyword):
                 return items[0]
-        return _Reader(Dataset())
+        return Reader(Dataset())
 
     content = macro("FrameContentSequence")
     trigger = macro("CardiacSynchronizationSequence")
     return FrameHeader(
-        position_mm=_triple(macro("PlanePositionSequence").decimals("ImagePositionPatient", 3)),
+        position_mm=triple(macro("PlanePositionSequence").decimals("ImagePositionPatient", 3)),
         orientation=macro("PlaneOrientationSequence").decimals("ImageOrientationPatient", 6),
-        pixel_spacing_mm=_pair(macro("PixelMeasuresSequence").decimals("PixelSpacing", 2)),
-        trigger_time_ms=_finite(trigger.binary("NominalCardiacTriggerDelayTime", "d")),
+        pixel_spacing_mm=pair(macro("PixelMeasuresSequence").decimals("PixelSpacing", 2)),
+        trigger_time_ms=finite(trigger.binary("NominalCardiacTriggerDelayTime", "d")),
         temporal_position=content.binary("TemporalPositionIndex", "L"),
-        clock_ms=_clock_ms(content.text("FrameAcquisitionDateTime")[8:]),
+        clock_ms=time_of_day_ms(content.text("FrameAcquisitionDateTime")[8:]),
         frame_number=number,
     )
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
-
-
-def _triple(values: tuple[float, ...] | None) -> Triple | None:
-    return (values[0], values[1], values[2]) if values else None
-
-
-def _pair(values: tuple[float, ...] | None) -> Pair | None:
-    return (values[0], values[1]) if values else None
-
-
-def _clock_ms(text: str) -> float | None:
-    """Time of day of a TM value (PS3.5 6.2), in ms."""
-    match = _CLOCK.match(text)
-    if match is None:
-        return None
-    hours, minutes, seconds, fraction = (float(part or 0) for part in match.groups())
-    return ((hours * 60 + minutes) * 60 + seconds + fraction) * 1000
 
 
 def digest_bytes(transfer_syntax_uid: str, dataset: bytes | bytearray | memoryview) -> str:

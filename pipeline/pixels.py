@@ -12,8 +12,9 @@ from pydicom import Dataset, dcmread
 from pydicom.pixels.utils import pixel_array
 
 from pipeline.case import Float32
+from pipeline.elements import UNREADABLE, quiet_pydicom
 from pipeline.errors import Rejection
-from pipeline.headers import UNREADABLE, digest_content, quiet_pydicom
+from pipeline.headers import digest_content
 
 
 @dataclass(frozen=True, slots=True)
