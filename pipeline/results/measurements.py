@@ -3,7 +3,7 @@
 A quantity that was withheld is stated as text with its reason, never as a number.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from highdicom.sr import (
@@ -45,6 +45,7 @@ from pipeline.results.codes import (
 )
 from pipeline.results.common import ResultBasis, drawing_model
 from pipeline.results.seg import WrittenSegmentation, subject
+from pipeline.results.source import is_citable
 from pipeline.results.uids import tracking_uid
 
 Group = MeasurementsAndQualitativeEvaluations | VolumetricROIMeasurementsAndQualitativeEvaluations
@@ -100,8 +101,11 @@ def _structure_groups(
         holders = [seg for seg in written if seg.phase is phase and value in seg.segments]
         biomarkers = [found[name]] if name in found else []
         if holders or biomarkers:
-            about = _about_structure(phase, value, basis)
-            yield _with_withheld(_located(holders, value, about, biomarkers), biomarkers)
+            about = {
+                **_about_structure(phase, value, basis),
+                "measurements": _measurements(biomarkers),
+            }
+            yield _with_withheld(_located(holders, value, about), biomarkers)
 
 
 def _about_structure(phase: KeyPhase, value: int, basis: ResultBasis) -> dict[str, Any]:
@@ -124,43 +128,31 @@ def _about_structure(phase: KeyPhase, value: int, basis: ResultBasis) -> dict[st
     }
 
 
-def _located(
-    holders: Sequence[WrittenSegmentation],
-    value: int,
-    about: dict[str, Any],
-    biomarkers: Sequence[Biomarker],
-) -> Group:
-    """Group that says on which images its structure was drawn; TID 1411 takes one segment only."""
-    measurements = _measurements(biomarkers)
-    if len(holders) == 1:
-        return VolumetricROIMeasurementsAndQualitativeEvaluations(
-            referenced_segment=_referenced_segment(holders[0], value),
-            measurements=measurements,
-            **about,
-        )
-    sources = [source for seg in holders for source in seg.segments[value].sources]
-    return MeasurementsAndQualitativeEvaluations(
-        source_images=[SourceImageForMeasurementGroup(*_reference(source)) for source in sources],
-        measurements=measurements,
-        **about,
-    )
+def _located(holders: Sequence[WrittenSegmentation], value: int, about: Mapping[str, Any]) -> Group:
+    """Group that says on which images its structure was drawn.
 
-
-def _referenced_segment(seg: WrittenSegmentation, value: int) -> ReferencedSegment:
-    segment = seg.segments[value]
-    return ReferencedSegment(
+    TID 1411 takes one segment and at least one source image; else TID 1501 names the images.
+    """
+    cited = [*_cited(source for seg in holders for source in seg.segments[value].sources)]
+    if len(holders) != 1 or not cited:
+        sources = [SourceImageForMeasurementGroup(*image) for image in cited]
+        return MeasurementsAndQualitativeEvaluations(source_images=sources, **about)
+    seg = holders[0]
+    segment = ReferencedSegment(
         seg.result.sop_class_uid,
         seg.result.sop_instance_uid,
-        segment.number,
-        source_images=[
-            SourceImageForSegmentation(*_reference(source)) for source in segment.sources
-        ],
+        seg.segments[value].number,
+        source_images=[SourceImageForSegmentation(*image) for image in cited],
     )
+    return VolumetricROIMeasurementsAndQualitativeEvaluations(referenced_segment=segment, **about)
 
 
-def _reference(source: FrameSource) -> tuple[str, str, list[int] | None]:
-    frames = None if source.frame_number is None else [source.frame_number]
-    return source.sop_class_uid, source.sop_instance_uid, frames
+def _cited(sources: Iterable[FrameSource]) -> Iterator[tuple[str, str, list[int] | None]]:
+    """Class, instance and frames of each source image that a content item may name."""
+    for source in sources:
+        if is_citable(source.sop_instance_uid):
+            frames = None if source.frame_number is None else [source.frame_number]
+            yield source.sop_class_uid, source.sop_instance_uid, frames
 
 
 def _derived_groups(basis: ResultBasis, found: Mapping[str, Biomarker]) -> Iterator[Group]:

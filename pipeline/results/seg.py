@@ -1,6 +1,7 @@
 """Segmentation objects of the key phases (PS3.3 A.51): what was drawn on which source image."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 
 import highdicom as hd
@@ -29,7 +30,13 @@ from pipeline.results.common import (
     finished,
     identify,
 )
-from pipeline.results.source import SourceImage, reference, restore_references, source_images
+from pipeline.results.source import (
+    SourceImage,
+    frame_of_reference_uid,
+    reference,
+    restore_references,
+    source_images,
+)
 from pipeline.results.uids import hashed_uid, tracking_uid
 
 _SERIES_NUMBERS: Mapping[str, int] = {"ed": 9002, "es": 9003}
@@ -127,7 +134,7 @@ def _write(drawing: _Drawing, role: str, basis: ResultBasis) -> WrittenSegmentat
 
 def _build(drawing: _Drawing, identity: ObjectIdentity, basis: ResultBasis) -> Dataset:
     return hd.seg.Segmentation(
-        source_images=[image.header for image in drawing.images],
+        source_images=_in_one_frame(drawing, frame_of_reference_uid(basis.case.stack)),
         pixel_array=_numbered(drawing),
         segmentation_type=SegmentationTypeValues.BINARY,
         segment_descriptions=_descriptions(drawing, basis),
@@ -140,6 +147,14 @@ def _build(drawing: _Drawing, identity: ObjectIdentity, basis: ResultBasis) -> D
         series_description=f"Cardiac CAD {drawing.phase.short} segmentation",
         **equipment(basis.context),
     )
+
+
+def _in_one_frame(drawing: _Drawing, frame_of_reference_uid: str) -> list[Dataset]:
+    """Headers with one Frame of Reference UID: anonymisers are known to give each image its own."""
+    headers = [deepcopy(image.header) for image in drawing.images]
+    for header in headers:
+        header.FrameOfReferenceUID = frame_of_reference_uid
+    return headers
 
 
 def _numbered(drawing: _Drawing) -> UInt8:

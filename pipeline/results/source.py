@@ -5,6 +5,7 @@ No header is changed here: what a result needs is copied out, and what is not va
 and named.
 """
 
+import re
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -16,10 +17,11 @@ from pydicom import DataElement, Dataset
 from pydicom.config import RAISE, disable_value_validation
 from pydicom.datadict import dictionary_VR
 from pydicom.multival import MultiValue
-from pydicom.uid import MRImageStorage
+from pydicom.uid import RE_VALID_UID, MRImageStorage
 from pydicom.valuerep import DA, TM, format_number_as_ds, validate_value
 
 from pipeline.case import CineStack, FrameSource
+from pipeline.results.uids import hashed_uid
 
 # Identity is copied as it stands, even where it breaks a rule of its value representation: an
 # archive would file an altered one under another patient or study.
@@ -101,13 +103,36 @@ def header_notes(stack: CineStack) -> tuple[str, ...]:
         notes.append(f"not valid in the source and left empty: {', '.join(invalid)}")
     if len(frames_of_reference) > 1:
         notes.append("each source image states another frame of reference; the first is kept")
+    if uncitable := sum(not is_citable(uid) for uid in stack.headers):
+        notes.append(
+            f"{uncitable} of {len(stack.headers)} source instances have a UID that is not valid; "
+            "the report names them in its evidence only"
+        )
     return tuple(notes)
+
+
+def is_citable(uid: str) -> bool:
+    """Whether a UID obeys PS3.5 9.1, so that a content item of a report may hold it.
+
+    Source UIDs are kept as they are, and most readers only warn of one that breaks the rule (a
+    component with a leading zero). In a content item it makes DCMTK refuse the whole report.
+    """
+    return len(uid) <= 64 and re.fullmatch(RE_VALID_UID, uid) is not None
 
 
 def study_instance_uid(stack: CineStack) -> str:
     """StudyInstanceUID of the source, and so of every result."""
     with tolerant_headers():
         return str(_first(stack)[1].StudyInstanceUID)
+
+
+def frame_of_reference_uid(stack: CineStack) -> str:
+    """FrameOfReferenceUID of the first source image, which stands for the stack.
+
+    Where the source states none, the stack gets one of its own, because a SEG needs it.
+    """
+    stated = _first(stack)[1].get("FrameOfReferenceUID")
+    return str(stated or hashed_uid("frame of reference", *stack.series_instance_uids))
 
 
 def source_images(stack: CineStack, phase: int, slices: Iterable[int]) -> tuple[SourceImage, ...]:
@@ -164,7 +189,6 @@ def _shared_header(stack: CineStack) -> Dataset:
     header.PatientName = None
     header.SOPClassUID = MRImageStorage
     header.StudyInstanceUID = source.StudyInstanceUID
-    header.FrameOfReferenceUID = source.FrameOfReferenceUID
     header.Modality = "MR"
     for keyword in ("Manufacturer", "ManufacturerModelName"):
         value = _text(source, keyword)
@@ -184,6 +208,7 @@ def _source_image(stack: CineStack, cell: FrameSource, shared: Dataset) -> Sourc
     uid, frame = cell.sop_instance_uid, cell.frame_number
     header.SOPInstanceUID = uid if frame is None else f"{uid}.{frame}"
     header.SeriesInstanceUID = cell.series_instance_uid
+    header.FrameOfReferenceUID = source.get("FrameOfReferenceUID") or ""
     header.ImagePositionPatient = _attribute(
         source, cell, "PlanePositionSequence", "ImagePositionPatient"
     )

@@ -1,6 +1,7 @@
 """The report: TID 1500 in a Comprehensive 3D SR (PS3.16 TID 1500, PS3.3 A.35.13)."""
 
 from collections.abc import Sequence
+from copy import deepcopy
 
 from highdicom.sr import (
     CodedConcept,
@@ -11,6 +12,7 @@ from highdicom.sr import (
     ObservationContext,
     ObserverContext,
 )
+from pydicom import Dataset
 from pydicom.sr.coding import Code
 
 from pipeline.case import CineCase
@@ -30,6 +32,7 @@ from pipeline.results.seg import WrittenSegmentation, key_phases
 from pipeline.results.source import (
     SourceImage,
     evidence_header,
+    is_citable,
     restore_references,
     source_images,
 )
@@ -88,11 +91,20 @@ def _content(
         language_of_content_item_and_descendants=LanguageOfContentItemAndDescendants(
             CodedConcept.from_code(ENGLISH)
         ),
-        referenced_images=[image.header for image in images],
+        referenced_images=[
+            _library_header(image) for image in images if is_citable(image.cell.sop_instance_uid)
+        ],
     )
     report[0].ContentSequence.append(statements(basis.case))
     restore_references(report[0], images)
     return report
+
+
+def _library_header(image: SourceImage) -> Dataset:
+    header = deepcopy(image.header)
+    if not is_citable(header.FrameOfReferenceUID):
+        del header.FrameOfReferenceUID
+    return header
 
 
 def _observer(context: ResultContext) -> ObservationContext:

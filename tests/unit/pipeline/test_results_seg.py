@@ -415,6 +415,15 @@ def test_another_frame_of_reference_per_image_is_noted_and_the_first_kept():
     assert {item.dataset.FrameOfReferenceUID for item in segmentations(case)} == {"1.2.3.1"}
 
 
+def test_sources_without_a_frame_of_reference_get_one_for_the_stack(tmp_path):
+    case = make_case(header={"FrameOfReferenceUID": None})
+    *segs, report = write_results(case, CONTEXT)
+    (uid,) = {item.dataset.FrameOfReferenceUID for item in segs}
+    assert uid.startswith("2.25.")
+    for item in (*segs, report):
+        assert conformance_errors(item, tmp_path) == []
+
+
 def test_a_jitter_of_orientation_is_no_obstacle():
     case = make_case()
     source = case.stack.sources[ED][2]

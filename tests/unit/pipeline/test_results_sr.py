@@ -18,6 +18,7 @@ from tests.unit.pipeline.result_cases import (
     CONTEXT,
     ED,
     ES,
+    SERIES,
     VALUES,
     conformance_errors,
     disc_labels,
@@ -235,6 +236,49 @@ def test_image_library_lists_the_measured_slices_of_both_phases(enhanced):
         for index in (ED, ES)
         for cell in case.stack.sources[index][1:5]
     }
+
+
+ODD_SERIES = "1.2.0034.1"
+
+
+def mixed(z):
+    """Slices 2 and 4 have valid UIDs, the others a component with a leading zero."""
+    return SERIES if z in (2, 4) else f"{ODD_SERIES}.{z + 1}"
+
+
+@pytest.mark.parametrize("series_of", [lambda _: ODD_SERIES, mixed], ids=["all", "some"])
+def test_source_uids_that_break_the_rule_leave_the_report_readable(series_of, tmp_path):
+    with tolerant_headers():
+        case = make_case(series_of=series_of, header={"FrameOfReferenceUID": "1.2.09"})
+        item = report(case, with_context(series_seed=ODD_SERIES))
+        sr = reread(item)
+        evidence = {uid for _, _, uid, _ in sr.get_evidence()}
+    lines = tool_output("dsrdump", saved(item, tmp_path))
+    assert not [line for line in lines if line.startswith(("E:", "F:"))]
+    assert any("Left Ventricular ED Volume" in line for line in lines)
+    used = {
+        case.stack.sources[index][z].sop_instance_uid for index in (ED, ES) for z in (1, 2, 3, 4)
+    }
+    assert used <= evidence
+    cited = {
+        reference.ReferencedSOPInstanceUID
+        for i in walk(sr.content[0])
+        if i.ValueType == "IMAGE"
+        for reference in i.ReferencedSOPSequence
+        if reference.ReferencedSOPClassUID == pydicom.uid.MRImageStorage
+    }
+    assert cited == {uid for uid in used if "0034" not in uid}
+    assert any("evidence only" in sentence for sentence in statements(sr))
+
+
+def test_dciodvfy_objects_to_nothing_but_source_uids_that_break_the_rule(tmp_path):
+    with tolerant_headers():
+        case = make_case(series_of=lambda _: ODD_SERIES)
+        items = write_results(case, with_context(series_seed=ODD_SERIES))
+    for item in items:
+        *errors, summary = conformance_errors(item, tmp_path)
+        assert "invalid data values" in summary
+        assert all("Leading zeroes" in error and f"<{ODD_SERIES}" in error for error in errors)
 
 
 def test_says_what_it_is_and_how_it_came_about():
