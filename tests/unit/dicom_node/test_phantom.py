@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -170,6 +171,19 @@ def test_mirroring_turns_the_normal_and_keeps_the_heart_in_the_patient(
         normals.append(normal_of(datasets[0]))
     np.testing.assert_allclose(centres[0], centres[1], atol=1e-3)
     np.testing.assert_allclose(normals[0], -normals[1], atol=1e-6)
+
+
+def test_the_stack_keeps_its_middle_whatever_its_pixels(
+    tmp_path: Path, small: SyntheticCine
+) -> None:
+    middles = []
+    for name, spacing_mm in (("plain", (2.5, 3.0)), ("other", (1.5, 4.0))):
+        _, datasets = write(tmp_path / name, replace(small, pixel_spacing_mm=spacing_mm))
+        cosines = np.array(datasets[0].ImageOrientationPatient, dtype=float)
+        to_middle = cosines[:3] * spacing_mm[1] * 79 / 2 + cosines[3:] * spacing_mm[0] * 95 / 2
+        corners = [np.array(d.ImagePositionPatient, dtype=float) for d in datasets]
+        middles.append(np.mean(corners, axis=0) + to_middle)
+    np.testing.assert_allclose(middles[0], middles[1], atol=1e-3)
 
 
 def test_the_usual_orientation_is_an_oblique_short_axis(small: SyntheticCine) -> None:
