@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from pydicom import Dataset
-from pydicom.errors import InvalidDicomError
+from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.tag import Tag
 
 Triple = tuple[float, float, float]
@@ -21,6 +21,7 @@ _CLOCK = re.compile(r"(\d{2}):?(\d{2})?:?(\d{2})?(\.\d{1,6})?")
 
 # What pydicom is known to raise at bytes that are no data set.
 UNREADABLE = (
+    BytesLengthException,
     InvalidDicomError,
     ArithmeticError,
     AttributeError,
