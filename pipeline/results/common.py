@@ -177,7 +177,7 @@ def finished(
     _stamp_time(dataset, context.local_time)
     dataset.file_meta = built.file_meta
     dataset.file_meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
-    dataset.file_meta.ImplementationVersionName = f"CARDIACCAD_{context.software_version}"[:16]
+    dataset.file_meta.ImplementationVersionName = f"DICOMNODE_{context.software_version}"[:16]
     return ResultObject(
         identity.role,
         dataset,

@@ -243,6 +243,11 @@ def test_split_stack_has_one_segmentation_per_source_series():
     assert sum(item.role == "seg_ed" for item in items) == 1
 
 
+def test_roles_of_one_series_are_plain_whatever_seeded_the_stack():
+    items = segmentations(make_case(), with_context(series_seed="1.2.3.99"))
+    assert [item.role for item in items] == ["seg_ed", "seg_es"]
+
+
 def test_a_slice_that_arrives_later_leaves_the_other_roles_alone():
     early = make_case(
         series_of=series_per_slice, holes=frozenset((t, 1) for t in range(ES, ED + 1)) | {(0, 1)}
