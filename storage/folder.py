@@ -1,0 +1,220 @@
+"""The data folder: where files lie, that one process serves it, and that what is written stays.
+
+::
+
+    serve.lock                   held while a process serves the folder
+    node.sqlite                  the database
+    instances/3f/<digest>.dcm    as received; the name says nothing of the patient
+    results/17/<name>.<hash>.dcm result objects of job 17
+    work/                        scratch of running jobs; emptied at start
+"""
+
+import errno
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from config.schema import StorageSettings
+from storage.errors import StorageFull, StorageInUse
+
+if TYPE_CHECKING:
+    from storage.jobs import Job
+
+MEGABYTE = 1_000_000
+TEMPORARY_SUFFIX = ".tmp"
+
+
+class DataFolder:
+    """Files of one node.
+
+    Parameters
+    ----------
+    settings : StorageSettings
+        Where the folder lies, and how much space stays free.
+    read_only : bool
+        Change nothing and take no lock.
+
+    Raises
+    ------
+    StorageInUse
+        Another process serves the folder.
+    """
+
+    def __init__(self, settings: StorageSettings, *, read_only: bool = False) -> None:
+        self.root = settings.folder.resolve()
+        self._warn_mb = settings.warn_free_mb
+        self._refuse_mb = settings.refuse_free_mb
+        self._lock: int | None = None
+        if not read_only:
+            self._prepare()
+
+    @property
+    def database(self) -> Path:
+        """The SQLite file."""
+        return self.root / "node.sqlite"
+
+    @property
+    def work(self) -> Path:
+        """Folder for what a job needs while it runs."""
+        return self.root / "work"
+
+    def free_mb(self) -> float:
+        """Space that is free to this process."""
+        disk = os.statvfs(self.root)
+        return disk.f_bavail * disk.f_frsize / MEGABYTE
+
+    @property
+    def is_low(self) -> bool:
+        """Whether less is free than `warn_free_mb`."""
+        return self.free_mb() < self._warn_mb
+
+    def require_room(self) -> None:
+        """Refuse another instance below the watermark.
+
+        Raises
+        ------
+        StorageFull
+            Less is free than `refuse_free_mb`. Results are still written then: it is for them,
+            and for the database, that this room is kept.
+        """
+        free_mb = self.free_mb()
+        if free_mb < self._refuse_mb:
+            raise StorageFull(
+                f"{free_mb:.0f} MB free, fewer than the {self._refuse_mb:.0f} MB to keep free"
+                " (storage.refuse_free_mb)"
+            )
+
+    def instance_path(self, digest: str) -> Path:
+        """Where an instance of this digest lies.
+
+        Raises
+        ------
+        ValueError
+            The digest is not 64 hexadecimal digits.
+        """
+        if not re.fullmatch(r"[0-9a-f]{64}", digest):
+            raise ValueError("a digest is 64 lower-case hexadecimal digits (SHA-256)")
+        return self.root / "instances" / digest[:2] / f"{digest}.dcm"
+
+    def persist_result(self, job: "Job", name: str, content: bytes) -> Path:
+        """Write one result object so that it survives a power cut.
+
+        Parameters
+        ----------
+        job : Job
+            The job that made it.
+        name : str
+            A plain word such as ``"seg_ed"``.
+        content : bytes
+            The DICOM file. Other bytes under the same name get a path of their own, so that a
+            late worker never touches what is being sent.
+
+        Raises
+        ------
+        StorageFull
+            The disk is full.
+        """
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
+            raise ValueError(f"not a plain name for a result file: {name!r}")
+        folder = self.root / "results" / str(job.id)
+        if not folder.is_dir():
+            folder.mkdir(mode=0o700, exist_ok=True)
+        sync_folder(folder.parent)
+        path = folder / f"{name}.{hashlib.sha256(content).hexdigest()[:16]}.dcm"
+        self.write(path, content)
+        return path
+
+    write_result = persist_result
+
+    def write(self, path: Path, content: bytes) -> None:
+        """Write a file whole or not at all; on return it survives a power cut.
+
+        Raises
+        ------
+        StorageFull
+            The disk is full.
+        OSError
+            The disk fails otherwise.
+        """
+        temporary = path.with_name(f".{uuid.uuid4().hex}{TEMPORARY_SUFFIX}")
+        try:
+            _write_synced(temporary, content)
+            temporary.rename(path)
+        except OSError as error:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise StorageFull("no space left on the disk") from error
+            raise
+        sync_folder(path.parent)
+
+    def relative(self, path: Path) -> str:
+        """Path as the database keeps it, so that the whole folder can be moved."""
+        return path.relative_to(self.root).as_posix()
+
+    def absolute(self, relative: str) -> Path:
+        """Path of a file that the database names."""
+        return self.root / relative
+
+    def files(self) -> Iterator[Path]:
+        """Every instance and result file."""
+        for kind in ("instances", "results"):
+            for folder in sorted((self.root / kind).iterdir()):
+                yield from folder.iterdir()
+
+    def close(self) -> None:
+        """Let another process serve the folder."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def _prepare(self) -> None:
+        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._lock = _exclusive_lock(self.root / "serve.lock")
+        shards = [self.root / "instances" / f"{shard:02x}" for shard in range(256)]
+        shutil.rmtree(self.work, ignore_errors=True)
+        for folder in (self.work, self.root / "results", self.root / "instances", *shards):
+            folder.mkdir(mode=0o700, exist_ok=True)
+        for folder in (self.root / "instances", self.root, self.root.parent):
+            sync_folder(folder)
+        for path in self.files():
+            if path.suffix == TEMPORARY_SUFFIX:
+                path.unlink()
+
+
+def sync_folder(folder: Path) -> None:
+    """Put the names in a folder on the disk."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _write_synced(path: Path, content: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        rest = memoryview(content)
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _exclusive_lock(path: Path) -> int:
+    """Take the lock of the folder; the kernel lets go of it however this process ends."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise StorageInUse(f"another process serves {path.parent}") from None
+    return descriptor

@@ -1,0 +1,372 @@
+"""Jobs: queued, claimed with a lease, finished in one transaction with what they made."""
+
+import json
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Row, select, update
+
+from storage.database import Database
+from storage.errors import LeaseLost
+from storage.folder import DataFolder
+from storage.results import NewResult, look_at_files, queue_deliveries, record_results, supersede
+from storage.schema import instances, job_inputs, jobs, stacks
+from storage.stacks import input_digest, read_stack
+from storage.states import JobState, ResultState, StackState
+from storage.transitions import (
+    end,
+    held_row,
+    insert_job,
+    job_row,
+    newer_ended,
+    park,
+    requeue,
+    same_open_job,
+    set_job,
+    show,
+)
+
+__all__ = ["Job", "JobInput", "Jobs", "LeaseLost", "NewResult"]
+
+_SHOWN = {JobState.QUEUED: StackState.QUEUED, JobState.RUNNING: StackState.RUNNING}
+
+
+@dataclass(frozen=True, slots=True)
+class JobInput:
+    """One instance of the stack that a job computes."""
+
+    sop_instance_uid: str
+    digest: str
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job.
+
+    Attributes
+    ----------
+    stack_id, study_instance_uid, pipeline, source_ae_titles
+        The stack that is computed.
+    inputs : tuple of JobInput
+        What it is computed from.
+    trigger : str
+        Why it was started.
+    early : bool
+        It was started before it was certain that nothing more comes.
+    result_seed, generation, created_at
+        Fixed when the job was queued, so that another attempt makes the same bytes: what decides
+        the result series, the InstanceNumber (1, 2, ...) and the content time.
+    attempts : int
+        How often it was started, this time included.
+    lease : str or None
+        Names this claim: only who holds it may end the job. None while it is queued.
+    """
+
+    id: int
+    stack_id: int
+    study_instance_uid: str
+    pipeline: str
+    source_ae_titles: tuple[str, ...]
+    inputs: tuple[JobInput, ...]
+    trigger: str
+    early: bool
+    result_seed: str
+    generation: int
+    created_at: datetime
+    attempts: int
+    lease: str | None
+
+
+class Jobs:
+    """The queue."""
+
+    def __init__(self, database: Database, folder: DataFolder) -> None:
+        self._database = database
+        self._folder = folder
+
+    def enqueue(
+        self,
+        stack_id: int,
+        inputs: Sequence[JobInput],
+        *,
+        trigger: str,
+        early: bool = False,
+        now: datetime,
+    ) -> Job:
+        """Queue a stack.
+
+        A queued job of older inputs is replaced. One that runs goes on; when the newer one ends
+        first, what the older one finds is recorded as superseded. The same inputs again are the
+        same job.
+
+        Raises
+        ------
+        OriginalsDeleted
+            An input was deleted by retention, or was never stored.
+        """
+        digest = input_digest(item.digest for item in inputs)
+        with self._database.write() as connection:
+            row = same_open_job(connection, stack_id, digest, early=early)
+            if row is None:
+                facts = {"input_digest": digest, "trigger": trigger, "early": early}
+                stack = read_stack(connection, stack_id)
+                digests = [item.digest for item in inputs]
+                row = job_row(connection, insert_job(connection, stack, digests, facts, now))
+            show(connection, row, _SHOWN[row.state], trigger, now)
+            return self._read(connection, row.id)
+
+    def claim(self, lease_s: float, now: datetime, owner: str = "") -> Job | None:
+        """Take the oldest job that is due; None when there is none.
+
+        Parameters
+        ----------
+        lease_s : float
+            Seconds until the claim expires unless `extend` is called.
+        now : datetime
+            Aware.
+        owner : str
+            Who claims, for the record.
+        """
+        query = (
+            select(jobs.c.id)
+            .where(jobs.c.state == JobState.QUEUED, jobs.c.not_before <= now)
+            .order_by(jobs.c.not_before, jobs.c.id)
+            .limit(1)
+        )
+        with self._database.read() as connection:
+            if connection.execute(query).first() is None:
+                return None
+        with self._database.write() as connection:
+            job_id = connection.execute(query).scalar()
+            if job_id is None:
+                return None
+            connection.execute(
+                update(jobs)
+                .where(jobs.c.id == job_id)
+                .values(
+                    state=JobState.RUNNING,
+                    attempts=jobs.c.attempts + 1,
+                    lease=uuid.uuid4().hex,
+                    lease_owner=owner,
+                    lease_expires_at=now + timedelta(seconds=lease_s),
+                )
+            )
+            row = job_row(connection, job_id)
+            show(connection, row, StackState.RUNNING, row.trigger, now)
+            return self._read(connection, job_id)
+
+    def extend(self, job: Job, lease_s: float, now: datetime) -> None:
+        """Keep a claim for another `lease_s` seconds.
+
+        Raises
+        ------
+        LeaseLost
+            The job is no longer this worker's.
+        """
+        with self._database.write() as connection:
+            held_row(connection, job)
+            expires = now + timedelta(seconds=lease_s)
+            set_job(connection, job.id, lease_expires_at=expires)
+
+    def finish(
+        self,
+        job: Job,
+        new: Sequence[NewResult],
+        destinations: Sequence[str],
+        summary_json: str,
+        now: datetime,
+    ) -> None:
+        """Record results, their deliveries and the end of the job in one transaction.
+
+        Older results of the stack are superseded, and stopped where they are not delivered yet.
+        If a newer job of the stack has ended already, these results are the superseded ones.
+
+        Parameters
+        ----------
+        job : Job
+            As claimed.
+        new : sequence of NewResult
+            Their files were written by `DataFolder.persist_result`.
+        destinations : sequence of str
+            Who gets them, in this order.
+        summary_json : str
+            Findings; opaque here.
+        now : datetime
+            Aware.
+
+        Raises
+        ------
+        LeaseLost
+            The job is no longer this worker's; nothing is recorded.
+        """
+        files = look_at_files(self._folder, new)
+        with self._database.write() as connection:
+            row = held_row(connection, job)
+            late = newer_ended(connection, row)
+            state = ResultState.SUPERSEDED if late else ResultState.CURRENT
+            if not late:
+                supersede(connection, row.stack_id, now)
+            facts = {"job_id": row.id, "stack_id": row.stack_id, "state": state, "created_at": now}
+            ids = record_results(connection, new, files, facts)
+            end(connection, row, JobState.COMPLETED, now, summary_json=summary_json)
+            if not late:
+                queue_deliveries(connection, ids, destinations, now)
+                done = {"computed_input_digest": row.input_digest, "completed_job_id": row.id}
+                show(connection, row, StackState.COMPLETED, row.trigger, now, **done)
+
+    def reject(self, job: Job, reason: str, now: datetime, *, code: str = "") -> None:
+        """End a job whose input is at fault.
+
+        Results of older inputs stay as they are.
+
+        Raises
+        ------
+        LeaseLost
+            The job is no longer this worker's.
+        """
+        with self._database.write() as connection:
+            row = held_row(connection, job)
+            end(connection, row, JobState.REJECTED, now, error=reason, rejection_code=code)
+            if not newer_ended(connection, row):
+                done = {"computed_input_digest": row.input_digest, "completed_job_id": None}
+                show(connection, row, StackState.REJECTED, reason, now, **done)
+
+    def defer(self, job: Job, reason: str, now: datetime) -> None:
+        """End a job that was started too early: the stack waits again, and remembers for what.
+
+        Raises
+        ------
+        LeaseLost
+            The job is no longer this worker's.
+        """
+        with self._database.write() as connection:
+            row = held_row(connection, job)
+            end(connection, row, JobState.DEFERRED, now, error=reason)
+            deferred = {"deferred_input_digest": row.input_digest}
+            show(connection, row, StackState.WAITING, reason, now, **deferred)
+
+    def retry(self, job: Job, error: str, not_before: datetime, now: datetime) -> None:
+        """Put a job back after a failure that may pass; a newer job of the stack replaces it.
+
+        Raises
+        ------
+        LeaseLost
+            The job is no longer this worker's.
+        """
+        with self._database.write() as connection:
+            requeue(connection, held_row(connection, job), error, not_before, now)
+
+    def release(self, job: Job, now: datetime) -> None:
+        """Put a job back because its worker stops; that costs no attempt.
+
+        Raises
+        ------
+        LeaseLost
+            The job is no longer this worker's.
+        """
+        with self._database.write() as connection:
+            row = held_row(connection, job)
+            set_job(connection, job.id, attempts=jobs.c.attempts - 1)
+            requeue(connection, row, "its worker stopped", row.not_before, now)
+
+    def park(self, job: Job, error: str, now: datetime) -> None:
+        """Leave a job that failed too often to the admin.
+
+        Raises
+        ------
+        LeaseLost
+            The job is no longer this worker's.
+        """
+        with self._database.write() as connection:
+            park(connection, held_row(connection, job), error, now)
+
+    def release_expired(self, now: datetime, *, all_running: bool = False) -> int:
+        """Put back the jobs whose claim expired; that counts as an attempt.
+
+        Parameters
+        ----------
+        now : datetime
+            Aware.
+        all_running : bool
+            Put back all that run: their process is gone.
+
+        Returns
+        -------
+        int
+            How many.
+        """
+        query = select(jobs).where(jobs.c.state == JobState.RUNNING)
+        if not all_running:
+            query = query.where(jobs.c.lease_expires_at < now)
+        with self._database.write() as connection:
+            rows = connection.execute(query).all()
+            for row in rows:
+                requeue(connection, row, "its worker was lost", row.not_before, now)
+        return len(rows)
+
+    def recover(self, max_attempts: int, now: datetime, *, all_running: bool) -> int:
+        """Put back the jobs whose worker was lost, and park those that lose one each time.
+
+        Parameters
+        ----------
+        max_attempts : int
+            A job that was started so often is parked.
+        now : datetime
+            Aware.
+        all_running : bool
+            Put back all that run, not only where the claim expired.
+
+        Returns
+        -------
+        int
+            How many were put back or parked.
+        """
+        count = self.release_expired(now, all_running=all_running)
+        used_up = select(jobs).where(
+            jobs.c.state == JobState.QUEUED, jobs.c.attempts >= max_attempts
+        )
+        with self._database.write() as connection:
+            rows = connection.execute(used_up).all()
+            for row in rows:
+                park(connection, row, row.error or "its worker was lost", now)
+        return max(count, len(rows))
+
+    def _read(self, connection: Connection, job_id: int) -> Job:
+        row = job_row(connection, job_id)
+        stack = connection.execute(select(stacks).where(stacks.c.id == row.stack_id)).one()
+        return _as_job(row, stack, self._inputs(connection, job_id))
+
+    def _inputs(self, connection: Connection, job_id: int) -> tuple[JobInput, ...]:
+        query = (
+            select(instances.c.sop_instance_uid, instances.c.digest, instances.c.path)
+            .join(job_inputs, job_inputs.c.instance_id == instances.c.id)
+            .where(job_inputs.c.job_id == job_id)
+            .order_by(instances.c.sop_instance_uid)
+        )
+        return tuple(
+            JobInput(uid, digest, self._folder.absolute(path))
+            for uid, digest, path in connection.execute(query)
+        )
+
+
+def _as_job(row: Row[Any], stack: Row[Any], inputs: tuple[JobInput, ...]) -> Job:
+    return Job(
+        id=row.id,
+        stack_id=row.stack_id,
+        study_instance_uid=stack.study_instance_uid,
+        pipeline=stack.pipeline,
+        source_ae_titles=tuple(json.loads(stack.source_ae_titles)),
+        inputs=inputs,
+        trigger=row.trigger,
+        early=row.early,
+        result_seed=row.result_seed,
+        generation=row.generation,
+        created_at=row.created_at,
+        attempts=row.attempts,
+        lease=row.lease,
+    )

@@ -1,0 +1,115 @@
+"""What an admin wants to see: stacks with state, reason and age, and the outbox."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import case, func, select
+
+from storage.database import Database
+from storage.schema import jobs, outbox, stack_instances
+from storage.stacks import Stack, read_stacks
+from storage.states import UNSETTLED_DELIVERY_STATES, DeliveryState
+
+
+@dataclass(frozen=True, slots=True)
+class StackOverview:
+    """A stack, how many instances it has, how often its last job was started and what it said."""
+
+    stack: Stack
+    instances: int
+    attempts: int
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxOverview:
+    """Deliveries to one destination.
+
+    Attributes
+    ----------
+    pending, sent, parked, dropped : int
+        Number of deliveries in each state.
+    retrying : int
+        How many of the pending ones have failed before.
+    oldest_pending : datetime or None
+        When the oldest pending one was made (aware UTC).
+    last_error : str
+        Of the latest delivery that is not settled; empty when there is none.
+    """
+
+    destination: str
+    pending: int
+    retrying: int
+    sent: int
+    parked: int
+    dropped: int
+    oldest_pending: datetime | None
+    last_error: str
+
+
+class Overview:
+    """Reads that change nothing."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def stacks(self) -> tuple[StackOverview, ...]:
+        """Return every stack, the one that changed last at the end."""
+        sizes = select(stack_instances.c.stack_id, func.count().label("size")).group_by(
+            stack_instances.c.stack_id
+        )
+        last = select(func.max(jobs.c.id)).group_by(jobs.c.stack_id)
+        with self._database.read() as connection:
+            size = {row.stack_id: row.size for row in connection.execute(sizes)}
+            job = {
+                row.stack_id: row
+                for row in connection.execute(select(jobs).where(jobs.c.id.in_(last)))
+            }
+            return tuple(
+                StackOverview(
+                    stack=stack,
+                    instances=size.get(stack.id, 0),
+                    attempts=job[stack.id].attempts if stack.id in job else 0,
+                    error=(job[stack.id].error or "") if stack.id in job else "",
+                )
+                for stack in read_stacks(connection)
+            )
+
+    def outbox(self) -> tuple[OutboxOverview, ...]:
+        """Return every destination that ever got a delivery."""
+        pending = outbox.c.state == DeliveryState.PENDING
+        unsettled = outbox.c.state.in_(UNSETTLED_DELIVERY_STATES) & outbox.c.remark.is_not(None)
+        latest = func.max(case((unsettled, outbox.c.id)))
+        counts = (
+            select(
+                outbox.c.destination,
+                func.count().filter(pending).label("pending"),
+                func.count().filter(pending, outbox.c.attempts > 0).label("retrying"),
+                func.count().filter(outbox.c.state == DeliveryState.SENT).label("sent"),
+                func.count().filter(outbox.c.state == DeliveryState.PARKED).label("parked"),
+                func.count().filter(outbox.c.state == DeliveryState.DROPPED).label("dropped"),
+                func.min(outbox.c.created_at).filter(pending).label("oldest_pending"),
+                latest.label("latest"),
+            )
+            .group_by(outbox.c.destination)
+            .subquery()
+        )
+        query = (
+            select(counts, outbox.c.remark)
+            .outerjoin(outbox, outbox.c.id == counts.c.latest)
+            .order_by(counts.c.destination)
+        )
+        with self._database.read() as connection:
+            return tuple(
+                OutboxOverview(
+                    destination=row.destination,
+                    pending=row.pending,
+                    retrying=row.retrying,
+                    sent=row.sent,
+                    parked=row.parked,
+                    dropped=row.dropped,
+                    oldest_pending=row.oldest_pending,
+                    last_error=row.remark or "",
+                )
+                for row in connection.execute(query)
+            )

@@ -1,0 +1,272 @@
+"""The tables, and the version of their layout.
+
+One row of `instances` is one version of a SOP instance: the same UID with other content is another
+row, and `is_current` tells which one counts. `carried` says which association brought what, also
+when it brought it again. A stack is what becomes one job at a time; a job's results go to the
+outbox, one row for each destination.
+"""
+
+from datetime import UTC, datetime
+from enum import StrEnum
+
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Connection,
+    Dialect,
+    Enum,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+    inspect,
+    true,
+)
+
+from storage.errors import SchemaTooNew
+from storage.states import (
+    OPEN_JOB_STATES,
+    UNSETTLED_DELIVERY_STATES,
+    AssociationState,
+    DeliveryState,
+    JobState,
+    ResultState,
+    StackState,
+)
+
+SCHEMA_VERSION = 1
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware time, kept as ISO 8601 text in UTC: it sorts, and reads well in any tool."""
+
+    impl = String(32)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> str | None:  # noqa: ARG002
+        """Return what the database keeps; `ValueError` for a time without time zone."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a time without time zone; storage takes aware times only")
+        return value.astimezone(UTC).isoformat(timespec="microseconds")
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        """Return the aware time."""
+        return None if value is None else datetime.fromisoformat(value)
+
+
+def _state(states: type[StrEnum]) -> Enum:
+    return Enum(
+        states,
+        values_callable=lambda members: [str(member) for member in members],
+        native_enum=False,
+        length=16,
+    )
+
+
+def _id() -> Column[int]:
+    return Column("id", Integer, primary_key=True)
+
+
+metadata = MetaData()
+
+associations = Table(
+    "associations",
+    metadata,
+    _id(),
+    Column("calling_ae_title", Text, nullable=False),
+    Column("address", Text, nullable=False),
+    Column("state", _state(AssociationState), nullable=False),
+    Column("opened_at", UtcDateTime, nullable=False),
+    Column("closed_at", UtcDateTime),
+    sqlite_autoincrement=True,
+)
+
+studies = Table(
+    "studies",
+    metadata,
+    Column("study_instance_uid", Text, primary_key=True),
+    Column("changed_at", UtcDateTime, nullable=False),
+    Column("changes", Integer, nullable=False),
+    Column("assessed_changes", Integer, nullable=False),
+)
+Index(
+    "studies_to_assess",
+    studies.c.study_instance_uid,
+    sqlite_where=studies.c.changes > studies.c.assessed_changes,
+)
+
+instances = Table(
+    "instances",
+    metadata,
+    _id(),
+    Column("sop_instance_uid", Text, nullable=False),
+    Column("digest", Text, nullable=False, index=True),
+    Column("is_current", Boolean, nullable=False),
+    Column("sop_class_uid", Text, nullable=False),
+    Column("series_instance_uid", Text, nullable=False, index=True),
+    Column("study_instance_uid", Text, nullable=False, index=True),
+    Column("transfer_syntax_uid", Text, nullable=False),
+    Column("header_json", Text, nullable=False),
+    Column("path", Text, nullable=False),
+    Column("association_id", ForeignKey("associations.id"), nullable=False),
+    Column("calling_ae_title", Text, nullable=False),
+    Column("received_at", UtcDateTime, nullable=False),
+    Column("written_at", UtcDateTime, nullable=False),
+    Column("file_deleted_at", UtcDateTime),
+    UniqueConstraint("sop_instance_uid", "digest"),
+    sqlite_autoincrement=True,
+)
+Index(
+    "one_current_version",
+    instances.c.sop_instance_uid,
+    unique=True,
+    sqlite_where=instances.c.is_current == true(),
+)
+
+carried = Table(
+    "carried",
+    metadata,
+    Column("instance_id", ForeignKey("instances.id"), primary_key=True),
+    Column("association_id", ForeignKey("associations.id"), primary_key=True),
+    Column("received_at", UtcDateTime, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+stacks = Table(
+    "stacks",
+    metadata,
+    _id(),
+    Column("study_instance_uid", Text, nullable=False, index=True),
+    Column("pipeline", Text),
+    Column("source_ae_titles", Text, nullable=False),
+    Column("state", _state(StackState), nullable=False, index=True),
+    Column("reason", Text, nullable=False),
+    Column("input_digest", Text, nullable=False),
+    Column("computed_input_digest", Text),
+    Column("deferred_input_digest", Text),
+    Column("completed_job_id", Integer),
+    Column("result_seed", Text),
+    Column("generation", Integer, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("changed_at", UtcDateTime, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+stack_series = Table(
+    "stack_series",
+    metadata,
+    Column("stack_id", ForeignKey("stacks.id", ondelete="CASCADE"), primary_key=True),
+    Column("series_instance_uid", Text, primary_key=True, index=True),
+    sqlite_with_rowid=False,
+)
+
+stack_instances = Table(
+    "stack_instances",
+    metadata,
+    Column("stack_id", ForeignKey("stacks.id", ondelete="CASCADE"), primary_key=True),
+    Column("instance_id", ForeignKey("instances.id"), primary_key=True, index=True),
+    sqlite_with_rowid=False,
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    _id(),
+    Column("stack_id", ForeignKey("stacks.id"), nullable=False, index=True),
+    Column("state", _state(JobState), nullable=False),
+    Column("trigger", Text, nullable=False),
+    Column("early", Boolean, nullable=False),
+    Column("input_digest", Text, nullable=False),
+    Column("result_seed", Text, nullable=False),
+    Column("generation", Integer, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("not_before", UtcDateTime, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("error", Text),
+    Column("lease", Text),
+    Column("lease_owner", Text),
+    Column("lease_expires_at", UtcDateTime),
+    Column("rejection_code", Text),
+    Column("finished_at", UtcDateTime),
+    Column("summary_json", Text),
+    sqlite_autoincrement=True,
+)
+Index("open_jobs", jobs.c.state, sqlite_where=jobs.c.state.in_(OPEN_JOB_STATES))
+
+job_inputs = Table(
+    "job_inputs",
+    metadata,
+    Column("job_id", ForeignKey("jobs.id"), primary_key=True),
+    Column("instance_id", ForeignKey("instances.id"), primary_key=True, index=True),
+    sqlite_with_rowid=False,
+)
+
+results = Table(
+    "results",
+    metadata,
+    _id(),
+    Column("job_id", ForeignKey("jobs.id"), nullable=False, index=True),
+    Column("stack_id", ForeignKey("stacks.id"), nullable=False, index=True),
+    Column("state", _state(ResultState), nullable=False),
+    Column("role", Text, nullable=False),
+    Column("sop_instance_uid", Text, nullable=False, index=True),
+    Column("sop_class_uid", Text, nullable=False),
+    Column("series_instance_uid", Text, nullable=False),
+    Column("path", Text, nullable=False),
+    Column("sha256", Text, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("file_deleted_at", UtcDateTime),
+    sqlite_autoincrement=True,
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    _id(),
+    Column("result_id", ForeignKey("results.id"), nullable=False, index=True),
+    Column("destination", Text, nullable=False),
+    Column("state", _state(DeliveryState), nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("next_attempt_at", UtcDateTime, nullable=False),
+    Column("settled_at", UtcDateTime),
+    Column("remark", Text),
+    sqlite_autoincrement=True,
+)
+Index(
+    "unsettled_deliveries",
+    outbox.c.destination,
+    outbox.c.id,
+    sqlite_where=outbox.c.state.in_(UNSETTLED_DELIVERY_STATES),
+)
+
+
+def check_version(connection: Connection) -> int:
+    """Return the layout's version, 0 for an empty database.
+
+    Raises
+    ------
+    SchemaTooNew
+        The database was written by a newer version of the node.
+    """
+    version = int(connection.exec_driver_sql("PRAGMA user_version").scalar_one())
+    if version > SCHEMA_VERSION:
+        raise SchemaTooNew(
+            f"the database has layout {version}, this version of the node knows up to "
+            f"{SCHEMA_VERSION}; start the newer version, or another data folder"
+        )
+    return version
+
+
+def create(connection: Connection) -> None:
+    """Make the tables in an empty database, in the caller's transaction."""
+    if check_version(connection) == 0 and not inspect(connection).get_table_names():
+        metadata.create_all(connection)
+        connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
