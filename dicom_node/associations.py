@@ -1,0 +1,229 @@
+"""Associations that peers opened to the node: admitted, watched, and ended exactly once."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from typing import cast
+
+import structlog
+from pynetdicom import evt
+from pynetdicom.association import Association
+from pynetdicom.pdu_primitives import A_ASSOCIATE
+
+from dicom_node.policy import FAULT, STOPPING, AssociationPolicy, AssociationRequest, Refusal
+
+log = structlog.get_logger()
+
+# A sender leaves a few milliseconds between two instances; one that is silent for longer is idle.
+_IDLE_S = 0.5
+_ABORT_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who opened an association, and from where."""
+
+    calling_ae_title: str
+    address: str
+
+
+@dataclass(eq=False, slots=True)
+class Session:
+    """One admitted association. Its thread writes here; `stop` of the receiver looks on.
+
+    Attributes
+    ----------
+    record_id : int or None
+        Id under which the sink knows the association; None until its first instance.
+    storing : bool
+        An instance is being stored.
+    touched : float
+        When something was last received or stored, monotonic seconds.
+    """
+
+    caller: Caller
+    record_id: int | None = None
+    stored: int = 0
+    refused: int = 0
+    storing: bool = False
+    aborting: bool = False
+    touched: float = field(default_factory=time.monotonic)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @contextmanager
+    def store_in_progress(self) -> Iterator[None]:
+        """Hold off the end of the session, and every abort, while an instance is stored."""
+        self.storing = True
+        try:
+            with self.lock:
+                yield
+        finally:
+            self.touched = time.monotonic()
+            self.storing = False
+
+
+class Associations:
+    """The open associations of one receiver.
+
+    Parameters
+    ----------
+    policy : AssociationPolicy
+        Decides who is admitted.
+    record_end : callable
+        Called once per association that has a record, with its id and whether it was released.
+
+    Attributes
+    ----------
+    refusing : bool
+        The time to drain is up: instances are refused from now on.
+    """
+
+    def __init__(self, policy: AssociationPolicy, record_end: Callable[[int, bool], None]) -> None:
+        self._policy = policy
+        self._record_end = record_end
+        self._sessions: dict[Association, Session] = {}
+        self._lock = threading.Lock()
+        self._closing = False
+        self.refusing = False
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    def __getitem__(self, association: Association) -> Session:
+        return self._sessions[association]
+
+    def handlers(self) -> list[evt.EventHandlerType]:
+        """Event handlers to bind to the server."""
+        return [
+            (evt.EVT_REQUESTED, self._on_requested),
+            (evt.EVT_ESTABLISHED, self._on_established),
+            (evt.EVT_PDU_RECV, self._on_pdu),
+            (evt.EVT_RELEASED, self._on_released),
+            (evt.EVT_ABORTED, self._on_aborted),
+            (evt.EVT_CONN_CLOSE, self._on_connection_closed),
+        ]
+
+    def end_lost(self) -> None:
+        """End the sessions of associations whose thread ended without a word."""
+        for association in list(self._sessions):
+            if not association.is_alive():
+                self._end(association, released=association.is_released)
+
+    def drain(self, drain_s: float) -> None:
+        """Admit nobody more; let those in use go on for `drain_s`, abort the idle ones, then all.
+
+        None is aborted while an instance is stored; one whose store takes much longer than
+        `drain_s` is left to the end of the process.
+        """
+        with self._lock:
+            self._closing = True
+            ending = [cast(threading.Thread, association) for association in self._sessions]
+        ending += self._abort_until_empty(_is_idle, drain_s)
+        self.refusing = True
+        ending += self._abort_until_empty(lambda _, session: not session.storing, _ABORT_S)
+        last = time.monotonic() + _ABORT_S
+        for thread in ending:
+            thread.join(max(0.0, last - time.monotonic()))
+
+    def _abort_until_empty(
+        self, condition: Callable[[Association, Session], bool], time_s: float
+    ) -> list[threading.Thread]:
+        """Abort in threads, since an abort waits for the peer to close the connection."""
+        threads = []
+        deadline = time.monotonic() + time_s
+        while self._sessions and time.monotonic() < deadline:
+            for association, session in list(self._sessions.items()):
+                if not session.aborting and condition(association, session):
+                    session.aborting = True
+                    threads.append(threading.Thread(target=association.abort, daemon=True))
+                    threads[-1].start()
+            time.sleep(0.02)
+        return threads
+
+    def _on_requested(self, event: evt.Event) -> None:
+        try:
+            refusal = self._admit(event.assoc)
+        except Exception:  # pynetdicom would go on and accept
+            log.exception("association request failed")
+            refusal = FAULT
+        if refusal:
+            caller = asdict(caller_of(event.assoc))
+            log.warning("association rejected", reason=refusal.reason, **caller)
+            event.assoc.acse.send_reject(refusal.result, refusal.source, refusal.diagnostic)
+            event.assoc.kill()  # waits for the peer to take it; else the socket is closed before
+
+    def _admit(self, association: Association) -> Refusal | None:
+        caller = caller_of(association)
+        called = cast(A_ASSOCIATE, association.requestor.primitive).called_ae_title or ""
+        with self._lock:
+            if self._closing:
+                return STOPPING
+            refusal = self._policy.decide(
+                AssociationRequest(
+                    calling_ae_title=caller.calling_ae_title,
+                    called_ae_title=called.strip(),
+                    address=caller.address,
+                    open_associations=len(self._sessions),
+                )
+            )
+            if refusal is None:
+                self._sessions[association] = Session(caller)
+        return refusal
+
+    def _on_established(self, event: evt.Event) -> None:
+        log.info(
+            "association accepted",
+            contexts=len(event.assoc.accepted_contexts),
+            contexts_refused=len(event.assoc.rejected_contexts),
+            **asdict(caller_of(event.assoc)),
+        )
+
+    def _on_pdu(self, event: evt.Event) -> None:
+        session = self._sessions.get(event.assoc)
+        if session:
+            session.touched = time.monotonic()
+
+    def _on_released(self, event: evt.Event) -> None:
+        self._end(event.assoc, released=True)
+
+    def _on_aborted(self, event: evt.Event) -> None:
+        self._end(event.assoc, released=False)
+
+    def _on_connection_closed(self, event: evt.Event) -> None:
+        # What was established ends by the two events above, after all that was still queued.
+        if event.assoc.requestor.primitive is None:
+            address = event.assoc.requestor.address
+            log.info("connection closed without an association", address=address)
+
+    def _end(self, association: Association, *, released: bool) -> None:
+        with self._lock:
+            session = self._sessions.pop(association, None)
+        if session is None:
+            return
+        with session.lock:
+            try:
+                if session.record_id is not None:
+                    self._record_end(session.record_id, released)
+            except Exception:  # the listener's thread comes here too and must go on
+                log.exception("end of association not recorded")
+        log.info(
+            "association released" if released else "association aborted",
+            stored=session.stored,
+            refused=session.refused,
+            **asdict(session.caller),
+        )
+
+
+def caller_of(association: Association) -> Caller:
+    """Tell who opened an association that was requested."""
+    requestor = association.requestor
+    title = cast(A_ASSOCIATE, requestor.primitive).calling_ae_title or ""
+    return Caller(title.strip(), requestor.address)
+
+
+def _is_idle(association: Association, session: Session) -> bool:
+    """Whether nothing came for a while and nothing is half received, in store or unanswered."""
+    quiet_s = time.monotonic() - session.touched
+    return quiet_s > _IDLE_S and not session.storing and association.dimse.message is None

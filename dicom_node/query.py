@@ -1,0 +1,101 @@
+"""The node as Query SCU: how many instances an archive says a series has."""
+
+from io import BytesIO
+
+import structlog
+from pydicom.config import IGNORE
+from pydicom.dataelem import DataElement
+from pydicom.dataset import Dataset
+from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pynetdicom.dimse_primitives import C_FIND
+from pynetdicom.dsutils import decode, encode
+from pynetdicom.presentation import build_context
+from pynetdicom.sop_class import (  # type: ignore[attr-defined]
+    StudyRootQueryRetrieveInformationModelFind,
+)
+
+from config.schema import NodeSettings, PeerSettings
+from dicom_node.errors import PeerUnavailable
+from dicom_node.peer import PeerAddress, open_association
+
+log = structlog.get_logger()
+
+_DEFAULTS = NodeSettings()
+_FIND = StudyRootQueryRetrieveInformationModelFind
+_SYNTAXES = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
+
+
+def count_series_instances(
+    peer: PeerSettings,
+    calling_ae_title: str,
+    study_instance_uid: str,
+    series_instance_uid: str,
+    settings: NodeSettings = _DEFAULTS,
+) -> int | None:
+    """Ask a peer for Number of Series Related Instances (Study Root C-FIND, PS3.4 C.6.2).
+
+    Parameters
+    ----------
+    peer : PeerSettings
+        Asked at `query_host` and `query_port`; without them nobody is.
+    calling_ae_title : str
+        How the node presents itself.
+    study_instance_uid, series_instance_uid : str
+        The series.
+    settings : NodeSettings, optional
+        Time-outs.
+
+    Returns
+    -------
+    int or None
+        None when the peer has no such series, does not count, or cannot be asked now (logged).
+    """
+    if peer.query_host is None or peer.query_port is None:
+        return None
+    address = PeerAddress(peer.ae_title, peer.query_host, peer.query_port)
+    identifier = _identifier(study_instance_uid, series_instance_uid)
+    try:
+        matches = _find(address, calling_ae_title, identifier, settings)
+    except PeerUnavailable as error:
+        log.warning("query failed", peer=str(address), reason=str(error))
+        return None
+    counts = [_count(match, series_instance_uid) for match in matches]
+    return max((count for count in counts if count is not None), default=None)
+
+
+def _identifier(study_instance_uid: str, series_instance_uid: str) -> Dataset:
+    identifier = Dataset()
+    identifier.QueryRetrieveLevel = "SERIES"
+    # Real UIDs have components with leading zeros, which pydicom would not take.
+    for keyword, uid in (
+        ("StudyInstanceUID", study_instance_uid),
+        ("SeriesInstanceUID", series_instance_uid),
+    ):
+        identifier.add(DataElement(keyword, "UI", uid, validation_mode=IGNORE))
+    identifier.NumberOfSeriesRelatedInstances = None
+    return identifier
+
+
+def _find(
+    address: PeerAddress, calling_ae_title: str, identifier: Dataset, settings: NodeSettings
+) -> list[Dataset]:
+    contexts = [build_context(_FIND, syntax) for syntax in _SYNTAXES]
+    with open_association(address, calling_ae_title, contexts, settings) as association:
+        (_, syntax), context_id = next(iter(association.accepted.items()))
+        request = C_FIND()
+        request.MessageID = 1
+        request.AffectedSOPClassUID = _FIND
+        request.Priority = 0
+        implicit = UID(syntax).is_implicit_VR
+        request.Identifier = BytesIO(encode(identifier, implicit, True) or b"")
+        answers = list(association.ask(request, context_id))
+    if answers[-1].status != 0:
+        raise PeerUnavailable(f"{address}: C-FIND failed with 0x{answers[-1].status:04X}")
+    return [decode(BytesIO(match.data_set), implicit, True) for match in answers if match.data_set]
+
+
+def _count(match: Dataset, series_instance_uid: str) -> int | None:
+    if match.get("SeriesInstanceUID") != series_instance_uid:
+        return None
+    number = match.get("NumberOfSeriesRelatedInstances")
+    return int(number) if number not in (None, "") else None
