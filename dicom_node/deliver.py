@@ -68,7 +68,7 @@ class Deliverer:
             destination=self._destination.name,
             role=delivery.role,
             sop_instance_uid=delivery.sop_instance_uid,
-            stack=delivery.stack_id,
+            stack_id=delivery.stack_id,
             series_instance_uids=list(delivery.series_instance_uids),
         )
 

@@ -66,7 +66,7 @@ def main() -> int:
     parser.add_argument("--study", type=Path, help="folder of a cine study; default: synthetic")
     parser.add_argument("--output", type=Path, default=Path("demo-output"))
     arguments = parser.parse_args()
-    configure_logs(LogSettings(level="warning"))
+    configure_logs(LogSettings(level="error"))
     if arguments.study and not arguments.study.exists():
         parser.error(f"{arguments.study} does not exist")
     return run_demo(arguments.study, arguments.output)

@@ -14,7 +14,8 @@ from pipeline.findings import PhaseFinding, SeriesFindings
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-COLOURS = {"LV cavity": "#ff4d4d", "LV myocardium": "#4dff6a", "RV cavity": "#4da3ff"}
+# In the order of drawing: the cavity lies over the inner border of the myocardium.
+COLOURS = {"RV cavity": "#4da3ff", "LV myocardium": "#4dff6a", "LV cavity": "#ff4d4d"}
 
 Mask = npt.NDArray[np.bool_]
 
@@ -76,8 +77,8 @@ def _draw_phase(
     pixels = dcmread(files[image.sop_instance_uid]).pixel_array
     pixels = pixels[image.frame - 1] if image.frame else pixels
     axes.imshow(pixels, cmap="gray", vmax=np.percentile(pixels, 99.5))
-    for label, mask in segments.items():
-        axes.contour(mask, [0.5], colors=COLOURS.get(label, "white"), linewidths=1.2)
+    for label in (label for label in COLOURS if label in segments):
+        axes.contour(segments[label], [0.5], colors=COLOURS[label], linewidths=1.2)
     rows, columns = np.nonzero(np.any(list(segments.values()), axis=0))
     margin = 30
     axes.set_xlim(columns.min() - margin, columns.max() + margin)
@@ -116,4 +117,5 @@ def _draw_curve(axes: "Axes", findings: SeriesFindings) -> None:
             axes.axvline(phase.index + 1, color="grey", linestyle=":")
             axes.annotate(name, (phase.index + 1, 0.02), xycoords=("data", "axes fraction"))
     axes.set_ylim(bottom=0)
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.legend()

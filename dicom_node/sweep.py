@@ -116,7 +116,7 @@ class Sweeper:
         )
         log.info(
             "job queued",
-            stack=stack.id,
+            stack_id=stack.id,
             series_instance_uids=list(stack.series_instance_uids),
             pipeline=stack.pipeline,
             instances=len(inputs),
@@ -129,7 +129,7 @@ class Sweeper:
             f"{len(deleted)} earlier images were deleted by retention; send the whole series again"
         )
         self._storage.stacks.reject(stack.id, reason, now)
-        log.warning("stack rejected", stack=stack.id, reason=reason)
+        log.warning("stack rejected", stack_id=stack.id, reason=reason)
 
     def _arrival(self, stack: Stack, routed: _Routed) -> Arrival:
         carriage = self._storage.instances.carriage(stack.series_instance_uids)

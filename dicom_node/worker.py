@@ -86,7 +86,7 @@ class Worker:
         if job is None:
             return False
         with structlog.contextvars.bound_contextvars(
-            job=job.id, stack=job.stack_id, attempt=job.attempts
+            job_id=job.id, stack_id=job.stack_id, attempt=job.attempts
         ):
             log.info("job started", pipeline=job.pipeline, because=job.trigger)
             try:
