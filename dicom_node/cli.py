@@ -13,6 +13,7 @@ from config.schema import LogSettings, Settings
 app = typer.Typer(
     help="Automatic cardiac MR analysis in the PACS: receives studies, returns SEG and SR.",
     no_args_is_help=True,
+    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )

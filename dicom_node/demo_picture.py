@@ -102,6 +102,8 @@ def _area(segments: Mapping[str, Mask]) -> int:
 
 
 def _draw_curve(axes: "Axes", findings: SeriesFindings) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     axes.set_title("Volume curve")
     axes.set_xlabel("cardiac phase")
     axes.set_ylabel("ml")
@@ -117,5 +119,5 @@ def _draw_curve(axes: "Axes", findings: SeriesFindings) -> None:
             axes.axvline(phase.index + 1, color="grey", linestyle=":")
             axes.annotate(name, (phase.index + 1, 0.02), xycoords=("data", "axes fraction"))
     axes.set_ylim(bottom=0)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend()

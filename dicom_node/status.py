@@ -87,7 +87,9 @@ def print_status(settings: Settings, *, as_json: bool) -> None:
         typer.echo(status.model_dump_json(indent=2))
         return
     console = Console()
-    stacks = Table("id", "pipeline", "state", "for", "images", "series", "reason", title="Stacks")
+    stacks = Table("id", "pipeline", "state", "for", "images", title="Stacks")
+    stacks.add_column("series", overflow="fold")
+    stacks.add_column("reason", overflow="fold")
     for stack in status.stacks:
         stacks.add_row(
             str(stack.id),

@@ -58,6 +58,7 @@ class Sweeper:
         self._count_in_archive = count_in_archive
         self._routed: dict[str, tuple[int, tuple[_Routed, ...]]] = {}
         self._counted: dict[str, tuple[str, int | None]] = {}
+        self._failed: set[ChangedStudy] = set()
 
     def sweep(self, now: datetime) -> None:
         """Look at every study that changed or waits."""
@@ -65,14 +66,31 @@ class Sweeper:
         for gone in self._routed.keys() - {study.study_instance_uid for study in studies}:
             del self._routed[gone]
         for study in studies:
-            self._assess(study, now)
-            self._storage.instances.mark_assessed(study)
+            if study in self._failed:
+                continue
+            try:
+                self._assess(study, now)
+                self._storage.instances.mark_assessed(study)
+            except Exception:
+                self._failed.add(study)  # one study must not hold up the others
+                log.exception(
+                    "study not assessed; looked at again when it changes",
+                    study_instance_uid=study.study_instance_uid,
+                )
 
     def _assess(self, study: ChangedStudy, now: datetime) -> None:
         routed = self._route(study)
         proposals = [_for_storage(item) for item in routed]
         stacks = self._storage.stacks.reconcile(study.study_instance_uid, proposals, now)
         for stack, item in zip(stacks, routed, strict=True):
+            if stack.created_at == now:
+                log.info(
+                    "series arriving",
+                    stack_id=stack.id,
+                    series_instance_uids=list(stack.series_instance_uids),
+                    pipeline=stack.pipeline,
+                    reason=stack.reason,
+                )
             if stack.state is StackState.WAITING:
                 self._start_if_complete(stack, item, now)
 
@@ -98,7 +116,9 @@ class Sweeper:
         arrival = self._arrival(stack, routed)
         decision = decide(routed.grid, arrival, now, self._settings.completion)
         if not decision.ready:
-            self._storage.stacks.set_reason(stack.id, f"waits for {decision.trigger}")
+            reason = f"waits for {decision.trigger}"
+            if stack.reason != reason:
+                self._storage.stacks.set_reason(stack.id, reason)
             return
         if decision.early and stack.deferred_input_digest == stack.input_digest:
             return  # the same instances were looked at: the stack ends inside the ventricle
@@ -158,13 +178,7 @@ class Sweeper:
 
 def _routed(proposal: Proposal, instances: Mapping[str, StoredInstance]) -> _Routed:
     grid = None
-    if proposal.pipeline is None:
-        log.info(
-            "series left alone",
-            series_instance_uids=list(proposal.series_instance_uids),
-            reason=proposal.reason,
-        )
-    else:
+    if proposal.pipeline is not None:
         try:
             grid = build_grid(proposal.headers)
         except Rejection as rejection:
