@@ -111,7 +111,7 @@ def _row_of_volumes(
     """Dice and volumes of one patient with every slice and class labelled."""
     spacing = ed.pixel_spacing_mm
     both = localiser(np.concatenate([ed.images, es.images]), spacing)
-    relevant = both.lv_probability.reshape(2, -1).mean(axis=0) >= RELEVANCE_THRESHOLD
+    relevant = both.lv_probability.reshape(2, -1).max(axis=0) >= RELEVANCE_THRESHOLD
     voxel_ml = spacing[0] * spacing[1] * ed.slice_spacing_mm / 1000
     row: Row = {"dataset": dataset, "patient": ed.patient}
     volumes: dict[str, dict[str, tuple[float, float]]] = {}

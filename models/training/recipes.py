@@ -59,6 +59,5 @@ RECIPES: Mapping[str, Recipe] = {
         grid=CropGrid(rows=128, columns=128, spacing_mm=3.0, supersample=2),
         max_shift_mm=170.0,
         max_scale=1.25,
-        empty_share=0.2,
     ),
 }
