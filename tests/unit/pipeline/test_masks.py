@@ -64,6 +64,15 @@ def test_the_rv_is_the_body_that_reaches_the_lv(heart):
     assert np.array_equal(cleaned == RV_CAVITY, heart == RV_CAVITY)
 
 
+def test_a_thin_crescent_that_thick_slices_cut_apart_is_kept(heart):
+    labels = np.where(heart == RV_CAVITY, 0, heart).astype(np.uint8)
+    edge = int(np.argmax(labels[0, 2, 47] > 0))
+    labels[0, 2, 40:56, edge - 3 : edge - 1] = RV_CAVITY
+    labels[0, 3, 40:56, edge : edge + 2] = RV_CAVITY
+    assert not np.any((labels[0, 2] == RV_CAVITY) & (labels[0, 3] == RV_CAVITY))
+    assert np.array_equal(clean_labels(labels, SPACING), labels)
+
+
 def test_empty_maps_stay_empty(heart):
     assert not clean_labels(np.zeros_like(heart), SPACING).any()
     only_right = np.where(heart == RV_CAVITY, heart, 0).astype(np.uint8)

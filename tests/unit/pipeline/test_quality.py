@@ -193,8 +193,8 @@ def test_phases_far_from_the_extremes_of_the_curve_ask_for_review(good, phases, 
 
 def test_phases_far_apart_on_a_plateau_agree():
     labels = good_labels()
-    labels[8:] = labels[0]
-    case = recheck(measure(labels), phases=Phases(9, 4))
+    labels[6:] = labels[0]
+    case = recheck(measure(labels), phases=Phases(11, 4))
     assert finding(case, "detection_agreement").verdict == Verdict.OK
 
 
@@ -220,6 +220,13 @@ def test_the_missing_share_is_estimated_from_the_proportions(cut):
     """The drawn LV is 75 mm long and 66 mm wide: 74 mm are expected of that width."""
     case = measure(good_labels()[:, cut + 1 :])
     assert missing_share(case) == pytest.approx(max(0, 1 - (75 - 7.5 * cut) / 73.9), abs=0.08)
+
+
+def test_a_short_ventricle_that_tapers_at_the_end_of_the_stack_is_only_reviewed():
+    case = oracle_pipeline().run(label_stack(good_labels()[:, :-1], slice_spacing_mm=4.0))
+    assert missing_share(case) > 0.4
+    assert finding(case, "coverage_apex").verdict == Verdict.REVIEW
+    assert value(case, "lv_edv") is not None
 
 
 def test_which_end_is_the_apex(good):
