@@ -67,10 +67,10 @@ def _refuse_incomplete(grid: Grid, max_missing_fraction: float) -> None:
         )
     if grid.n_phases < FEWEST_PHASES:
         raise Rejection("too_few_phases", f"{grid.n_phases} cardiac phase; a cine has more")
-    if grid.missing_fraction > max_missing_fraction:
+    if grid.hole_fraction > max_missing_fraction:
         raise Rejection(
             "too_much_missing",
-            f"{grid.missing_fraction:.0%} of the images are missing, "
+            f"{grid.hole_fraction:.0%} of the images are missing, "
             f"{max_missing_fraction:.0%} may be: {'; '.join(grid.missing)}",
         )
 
@@ -79,19 +79,24 @@ def _read(
     grid: Grid, files: Mapping[str, Path]
 ) -> tuple[Float32, dict[str, Dataset], dict[str, str]]:
     """Frames [t, z, y, x], and header and digest per instance; one instance in memory at a time."""
-    frames = np.zeros((grid.n_phases, grid.n_slices, grid.rows, grid.columns), np.float32)
+    frames: Float32 | None = None
     headers: dict[str, Dataset] = {}
     digests: dict[str, str] = {}
     for uid, places in sorted(_places(grid).items()):
         if uid not in files:
             raise Rejection("missing_file", "no file is known for it", uid)
         decoded = decode_instance(files[uid], uid)
-        announced = len(places[0][2].instance.frames)
-        if decoded.images.shape != (announced, *frames.shape[2:]):
+        announced = (len(places[0][2].instance.frames), grid.rows, grid.columns)
+        if decoded.images.shape != announced:
             raise Rejection("unreadable_pixels", "its pixels are not what its header says", uid)
+        if frames is None:  # only now is the size known to be true
+            shape = (grid.n_phases, grid.n_slices, grid.rows, grid.columns)
+            frames = np.zeros(shape, np.float32)
         for t, z, cell in places:
             frames[t, z] = decoded.images[(cell.frame.frame_number or 1) - 1]
         headers[uid], digests[uid] = decoded.header, decoded.digest
+    if frames is None:
+        raise Rejection("no_images", "no instance holds an image")
     return frames, headers, digests
 
 

@@ -20,20 +20,11 @@ def declared_phases(cells: Sequence[Cell], n_slices: int) -> int | None:
 
 
 def declared_instances(cells: Sequence[Cell], n_slices: int) -> int | None:
-    """Instances of all series as their headers declare (ImagesInAcquisition).
+    """Instances of the whole stack as all headers declare alike (ImagesInAcquisition).
 
-    None where a series declares nothing or two counts, or where an acquisition is one slice only.
+    None where they declare nothing or different counts, or where an acquisition is one slice.
     """
-    by_series: dict[str, set[int | None]] = {}
-    for cell in cells:
-        declared = by_series.setdefault(cell.instance.series_instance_uid, set())
-        declared.add(cell.instance.images_in_acquisition)
-    if any(len(counts) > 1 for counts in by_series.values()):
-        return None
-    counts = [count for stated in by_series.values() for count in stated]
-    if not all(counts):
-        return None
-    total = sum(count for count in counts if count)
-    phases = declared_phases(cells, n_slices)
-    one_slice_each = n_slices > len(by_series) and total == len(by_series) * (phases or 0)
-    return None if one_slice_each else total
+    declared = {cell.instance.images_in_acquisition for cell in cells}
+    count = declared.pop() if len(declared) == 1 else None
+    of_a_slice = max(declared_phases(cells, n_slices) or 0, -(-len(cells) // n_slices))
+    return count if count and count > of_a_slice else None

@@ -10,9 +10,18 @@ from pipeline.case import Float64
 from pipeline.declared import declared_instances, declared_phases
 from pipeline.errors import Rejection
 from pipeline.headers import InstanceHeader
-from pipeline.phases import Cell, TimedCell, align, timed, usual_count, without_repeats
+from pipeline.phases import (
+    TRIGGER_TIME,
+    Cell,
+    TimedCell,
+    align,
+    timed,
+    usual_count,
+    without_repeats,
+)
 from pipeline.planes import (
     ORIENTATION_TOLERANCE_DEG,
+    SAME_PLACE_MM,
     common_axes,
     deviation_deg,
     nominal_spacing_mm,
@@ -94,6 +103,11 @@ class Grid:
         return sum(cell is None for row in self.cells for cell in row)
 
     @property
+    def hole_fraction(self) -> float:
+        """Share of the grid of the slices that are there that has no image."""
+        return self.holes / (self.n_slices * self.n_phases)
+
+    @property
     def missing_fraction(self) -> float:
         """Share of the grid, evident missing slices included, that has no image."""
         absent = self.holes + self.missing_slices * self.n_phases
@@ -125,15 +139,16 @@ def build_grid(headers: Iterable[InstanceHeader]) -> Grid:
     ------
     Rejection
         ``no_images``, ``mixed_patient``, ``mixed_study``, ``mixed_frame_of_reference``,
-        ``mixed_matrix``, ``no_geometry``, ``mixed_pixel_spacing``, ``mixed_orientation`` or
-        ``no_times``; the instance at fault is named, the one in the minority where images differ.
+        ``no_frame_of_reference``, ``mixed_matrix``, ``no_geometry``, ``mixed_pixel_spacing``,
+        ``mixed_orientation``, ``mixed_position`` or ``no_times``. The instance at fault is named;
+        where images differ, one of the minority.
     """
     cells = images(headers)
     if not cells:
         raise Rejection("no_images", "no instance holds an image")
     _refuse_mixture(cells)
     axes = _common_orientation(cells)
-    slices, distances_mm = _slices(cells, axes)
+    slices, distances_mm = slices_along(cells, axes)
     found = timed(slices)
     if found is None:
         raise _no_times(cells)
@@ -142,6 +157,8 @@ def build_grid(headers: Iterable[InstanceHeader]) -> Grid:
     expected = usual_count([_distinct_times(row) for row in rows], declared)
     split = [without_repeats(row, expected) for row in rows]
     left_out = [item.cell for _, repeats in split for item in repeats]
+    for counting, _ in split:
+        _refuse_shift([item.cell for item in counting], normal_of(axes))
     arranged = _arranged([counting for counting, _ in split])
     missing_slices, uneven = spacing_faults(distances_mm)
     instances = declared_instances(cells, len(slices))
@@ -190,12 +207,16 @@ def _refuse_mixture(cells: Sequence[Cell]) -> None:
         _same(cells, "frame_of_reference", lambda cell: cell.instance.frame_of_reference_uid)
     _same(cells, "matrix", lambda cell: (cell.instance.rows, cell.instance.columns))
     for cell in cells:
+        if not cell.instance.frame_of_reference_uid:
+            raise _at(cell, "no_frame_of_reference", "it names no frame of reference")
         if not lies_somewhere(cell):
             raise _at(cell, "no_geometry", "position, orientation or spacing absent or no plane")
-    usual = np.median([cell.frame.pixel_spacing_mm for cell in cells], axis=0)
-    for cell in cells:
-        if not np.allclose(cell.frame.pixel_spacing_mm or (), usual, rtol=PIXEL_SPACING_TOLERANCE):
-            raise _at(cell, "mixed_pixel_spacing", "its pixel spacing differs from the others'")
+    spacings = np.array([cell.frame.pixel_spacing_mm for cell in cells], dtype=np.float64)
+    usual = np.median(spacings, axis=0)
+    off = np.abs(spacings / usual - 1).max(axis=1)
+    if off.max() > PIXEL_SPACING_TOLERANCE:
+        odd = cells[int(np.argmax(off))]
+        raise _at(odd, "mixed_pixel_spacing", "its pixel spacing differs from the others'")
 
 
 def lies_somewhere(cell: Cell) -> bool:
@@ -255,7 +276,7 @@ def _axes(cell: Cell) -> Float64:
     return axes
 
 
-def _slices(cells: Sequence[Cell], axes: Float64) -> tuple[list[list[Cell]], Float64]:
+def slices_along(cells: Sequence[Cell], axes: Float64) -> tuple[list[list[Cell]], Float64]:
     """Images by slice along the normal, and the distance [z] of each slice along it."""
     positions = np.array([cell.frame.position_mm for cell in cells], dtype=np.float64)
     along = positions @ normal_of(axes)
@@ -276,6 +297,21 @@ def _distinct_times(row: Sequence[TimedCell]) -> int:
     return len({item.time_ms for item in row})
 
 
+def _refuse_shift(row: Sequence[Cell], normal: Float64) -> None:
+    """Refuse a slice whose images do not lie on each other."""
+    positions = np.array([cell.frame.position_mm for cell in row], dtype=np.float64)
+    shift = positions - np.median(positions, axis=0)
+    shift -= np.outer(shift @ normal, normal)
+    shift_mm = np.linalg.norm(shift, axis=1)
+    worst = int(np.argmax(shift_mm))
+    if shift_mm[worst] > SAME_PLACE_MM:
+        raise _at(
+            row[worst],
+            "mixed_position",
+            f"it is shifted in its plane by {shift_mm[worst]:.1f} mm from its slice",
+        )
+
+
 def _position(row: Sequence[Cell], axes: Float64, distance_mm: float) -> Float64:
     """ImagePositionPatient of a slice: median over its images, on its plane."""
     positions = np.array([cell.frame.position_mm for cell in row], dtype=np.float64)
@@ -286,17 +322,20 @@ def _position(row: Sequence[Cell], axes: Float64, distance_mm: float) -> Float64
 
 def _arranged(rows: Sequence[Sequence[TimedCell]]) -> tuple[tuple[TimedCell | None, ...], ...]:
     """Cells [t][z] of slices [z], each by rising time and without repeats."""
+    indices, n_phases = align(rows)
     placed = [
-        dict(zip(phases, row, strict=True)) for phases, row in zip(align(rows), rows, strict=True)
+        dict(zip(phases, row, strict=True)) for phases, row in zip(indices, rows, strict=True)
     ]
-    n_phases = max(len(row) for row in rows)
     return tuple(tuple(column.get(phase) for column in placed) for phase in range(n_phases))
 
 
 def _median_times(cells: Sequence[Sequence[TimedCell | None]]) -> Float64:
-    """Median over the slices [t]; rises even where slices lack different phases."""
-    times = [np.median([item.time_ms for item in row if item is not None]) for row in cells]
-    return np.maximum.accumulate(np.array(times, dtype=np.float64))
+    """Median over the slices [t]; a phase no slice has lies between its neighbours."""
+    times = [[item.time_ms for item in row if item is not None] for row in cells]
+    known = [t for t, row in enumerate(times) if row]
+    medians = [float(np.median(times[t])) for t in known]
+    rising = np.maximum.accumulate(np.array(medians))
+    return np.asarray(np.interp(np.arange(len(times)), known, rising), dtype=np.float64)
 
 
 def _absent_cells(cells: Sequence[Sequence[TimedCell | None]]) -> list[str]:
@@ -317,7 +356,7 @@ def _shortfall(what: str, declared: int | None, there: int) -> list[str]:
 
 
 def _note_on_times(source: str) -> list[str]:
-    return [] if source == "trigger time" else [f"trigger times; phases are ordered by {source}"]
+    return [] if source == TRIGGER_TIME else [f"trigger times; phases are ordered by {source}"]
 
 
 def _note_on_repeats(left_out: Sequence[Cell]) -> list[str]:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 from pydicom import Dataset, dcmread
 from pydicom.datadict import dictionary_VR, keyword_for_tag
@@ -199,14 +199,23 @@ def read_header(source: Path | bytes | bytearray | memoryview) -> InstanceHeader
     ------
     Rejection
         ``unreadable``, ``missing_uid`` or ``invalid_uid``.
+    OSError
+        The file cannot be opened now (too many are open, the disk fails).
     """
+    file = _opened(source) if isinstance(source, Path) else BytesIO(source)
     try:
-        with quiet_pydicom():
-            file = source if isinstance(source, Path) else BytesIO(source)
+        with file, quiet_pydicom():
             dataset = dcmread(file, stop_before_pixels=True, specific_tags=[*_HEADER_TAGS])
             return _summary(Reader(dataset))
     except UNREADABLE as error:
         raise Rejection("unreadable", f"no DICOM data set ({type(error).__name__})") from error
+
+
+def _opened(path: Path) -> BinaryIO:
+    try:
+        return path.open("rb")
+    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
+        raise Rejection("unreadable", f"no file to read ({type(error).__name__})") from error
 
 
 def _summary(reader: Reader) -> InstanceHeader:
@@ -337,11 +346,11 @@ def digest_file(path: Path) -> str:
     ------
     Rejection
         ``unreadable``: no Part 10 file.
+    OSError
+        The file cannot be read now.
     """
-    try:
-        return digest_content(path.read_bytes())
-    except OSError as error:
-        raise Rejection("unreadable", "the file cannot be read") from error
+    with _opened(path) as file:
+        return digest_content(file.read())
 
 
 def digest_content(content: bytes) -> str:

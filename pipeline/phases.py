@@ -14,6 +14,8 @@ SAME_TIME_MS = 1.0
 # A slice whose median interval is longer than this multiple of the stack's lacks every second
 # phase or more; heart rates within a stack differ less.
 LONGEST_INTERVAL = 1.5
+# Deviation from a whole number of intervals within which the phases of a slice are evenly spaced.
+EVEN_INTERVAL = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +44,15 @@ class TimedCell:
     cell: Cell
 
 
+TRIGGER_TIME = "trigger time"
+_TEMPORAL_POSITION = "temporal position"
+_ACQUISITION_TIME = "acquisition time"
 Clock = Callable[[Cell], float | None]
 # In the order of preference. InstanceNumber is none: it is an accident of the sender.
 _CLOCKS: tuple[tuple[str, Clock], ...] = (
-    ("trigger time", lambda cell: cell.frame.trigger_time_ms),
-    ("temporal position", lambda cell: cell.frame.temporal_position),
-    ("acquisition time", lambda cell: cell.frame.clock_ms),
+    (TRIGGER_TIME, lambda cell: cell.frame.trigger_time_ms),
+    (_TEMPORAL_POSITION, lambda cell: cell.frame.temporal_position),
+    (_ACQUISITION_TIME, lambda cell: cell.frame.clock_ms),
 )
 
 
@@ -79,9 +84,9 @@ def timed(slices: Sequence[Sequence[Cell]]) -> tuple[str, list[list[TimedCell]]]
 
 
 def _in_ms(source: str, times: Sequence[float], cells: Sequence[Cell]) -> list[float]:
-    if source == "acquisition time":
+    if source == _ACQUISITION_TIME:
         return [time - min(times) for time in times]
-    if source == "temporal position":
+    if source == _TEMPORAL_POSITION:
         step_ms = _temporal_step_ms(cells)
         return [(time - 1) * step_ms for time in times]
     return list(times)
@@ -158,11 +163,12 @@ def usual_count(counts: Sequence[int], declared: int | None) -> int:
     return min(usual, declared) if declared and declared > 1 else usual
 
 
-def align(rows: Sequence[Sequence[TimedCell]]) -> list[list[int]]:
-    """Phase index of each image.
+def align(rows: Sequence[Sequence[TimedCell]]) -> tuple[list[list[int]], int]:
+    """Phase index of each image, and the number of phases.
 
-    The longest slices have every phase. An image of a shorter one gets the phase whose time, in
-    units of the slice's own interval between phases, is nearest, in rising order.
+    There are as many phases as the longest slice has images, or as half of the slices show by the
+    gaps between theirs. An image of a slice with fewer gets the phase whose time, in units of the
+    slice's own interval between phases, is nearest, in rising order.
 
     Parameters
     ----------
@@ -171,20 +177,42 @@ def align(rows: Sequence[Sequence[TimedCell]]) -> list[list[int]]:
 
     Returns
     -------
-    list [z] of list of int
-        Indices from 0, rising within a slice.
+    indices : list [z] of list of int
+        From 0, rising within a slice.
+    n_phases : int
     """
-    n_phases = max(len(row) for row in rows)
     times = [np.array([item.time_ms for item in row]) for row in rows]
-    whole = [row for row in times if len(row) == n_phases]
-    usual_ms = float(np.median([_interval_ms(row) for row in whole])) or 1.0
-    reference = np.median([row / (_interval_ms(row) or 1.0) for row in whole], axis=0)
+    spans = sorted(int(_steps(row)[-1]) + 1 for row in times)
+    n_phases = max(*(len(row) for row in rows), spans[(len(spans) - 1) // 2])
+    steps = [np.arange(n_phases) if len(row) == n_phases else _steps(row) for row in times]
+    whole = [z for z, row in enumerate(steps) if row[-1] + 1 == n_phases]
+    usual_ms = float(np.median([_interval_ms(times[z]) for z in whole])) or 1.0
+    reference = np.median(
+        [
+            np.interp(np.arange(n_phases), steps[z], times[z] / (_interval_ms(times[z]) or 1.0))
+            for z in whole
+        ],
+        axis=0,
+    )
     return [
         list(range(n_phases))
         if len(row) == n_phases
         else _nearest_rising(row / _own_interval_ms(row, usual_ms), reference)
         for row in times
-    ]
+    ], n_phases
+
+
+def _steps(times: Float64) -> Float64:
+    """Phases from the first image to each, counted by the slice's own interval.
+
+    A gap of about two or three intervals is one or two missing phases. Where the intervals are
+    no such multiples, or most would be missing, nothing is read from them.
+    """
+    intervals = np.diff(times) / (_interval_ms(times) or 1.0)
+    multiples = np.round(intervals)
+    steps = np.concatenate([[0.0], np.cumsum(multiples)])
+    even = np.all(np.abs(intervals - multiples) <= EVEN_INTERVAL) and np.all(multiples >= 1)
+    return steps if even and steps[-1] < 2 * len(times) else np.arange(len(times), dtype=np.float64)
 
 
 def _interval_ms(times: Float64) -> float:

@@ -9,12 +9,30 @@ from typing import Any
 
 import numpy as np
 from pydicom import Dataset, dcmread
+from pydicom.encaps import generate_frames
 from pydicom.pixels.utils import pixel_array
+from pydicom.uid import (
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    JPEGLossless,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+    JPEGLSNearLossless,
+)
 
 from pipeline.case import Float32
 from pipeline.elements import UNREADABLE, quiet_pydicom
 from pipeline.errors import Rejection
 from pipeline.headers import digest_content
+
+_ENDS_WITH_MARKER = (
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    JPEGLossless,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+    JPEGLSNearLossless,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +81,7 @@ def decode_instance(path: Path, sop_instance_uid: str) -> DecodedInstance:
         try:
             dataset = dcmread(BytesIO(content))
             _refuse_colour(dataset, sop_instance_uid)
+            _refuse_cut_codestream(dataset)
             images = _modality_values(dataset)
         except UNREADABLE as error:
             raise Rejection(
@@ -77,6 +96,19 @@ def _refuse_colour(dataset: Dataset, sop_instance_uid: str) -> None:
     kind = str(dataset.get("PhotometricInterpretation", "MONOCHROME2")).strip()
     if kind not in ("MONOCHROME1", "MONOCHROME2") or dataset.get("SamplesPerPixel", 1) != 1:
         raise Rejection("not_greyscale", "its pixels are not shades of grey", sop_instance_uid)
+
+
+def _refuse_cut_codestream(dataset: Dataset) -> None:
+    """Refuse JPEG and JPEG-LS frames without their end (EOI, ITU-T T.81 B.1.1.3).
+
+    The decoder makes an image of wrong values from a frame that was cut.
+    """
+    if dataset.file_meta.TransferSyntaxUID not in _ENDS_WITH_MARKER:
+        return
+    number = int(dataset.get("NumberOfFrames") or 1)
+    for frame in generate_frames(dataset.PixelData, number_of_frames=number):
+        if not frame.rstrip(b"\0").endswith(b"\xff\xd9"):
+            raise ValueError("a frame ends before its end marker")
 
 
 def _modality_values(dataset: Dataset) -> Float32:

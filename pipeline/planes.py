@@ -1,6 +1,6 @@
 """Parallel planes: which way they face, where they lie, how far apart. Arrays in LPS mm."""
 
-from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -12,21 +12,25 @@ ORIENTATION_TOLERANCE_DEG = 1.0
 SAME_POSITION_SHARE = 0.1
 # No cine has slices nearer than this; below it positions differ by rounding.
 SAME_POSITION_MM = 0.5
+# Images of one slice lie on each other; more than rounding apart within the plane is a fault.
+SAME_PLACE_MM = 1.0
 # A gap is one, or a whole number of, spacings within this share of a spacing.
 SPACING_TOLERANCE_SHARE = 0.1
 
 
-def unit_axes(orientation: Sequence[float] | None) -> Float64 | None:
+@lru_cache(maxsize=1024)
+def unit_axes(orientation: tuple[float, ...] | None) -> Float64 | None:
     """Unit row and column cosines [2, 3] of an ImageOrientationPatient; None when it is no plane.
 
     Rows and columns are perpendicular (PS3.3 C.7.6.2.1.1); a deviation within the orientation
-    tolerance passes.
+    tolerance passes. The images of a stack state the same few planes, which are kept.
     """
     axes = np.asarray(orientation if orientation is not None else [0.0] * 6).reshape(2, 3)
     lengths = np.linalg.norm(axes, axis=1)
     if np.any(np.abs(lengths - 1) > 0.01):
         return None
     axes = axes / lengths[:, None]
+    axes.setflags(write=False)
     skew = np.sin(np.radians(ORIENTATION_TOLERANCE_DEG))
     return None if abs(axes[0] @ axes[1]) > skew else axes
 

@@ -12,15 +12,18 @@ import numpy as np
 
 from config.schema import RouteSettings
 from pipeline.case import Float64
-from pipeline.grid import frames_of_reference_say_nothing, images, lies_somewhere
+from pipeline.grid import (
+    frames_of_reference_say_nothing,
+    images,
+    lies_somewhere,
+    slices_along,
+)
 from pipeline.headers import InstanceHeader
-from pipeline.phases import Cell
+from pipeline.phases import TRIGGER_TIME, timed
 from pipeline.planes import (
     ORIENTATION_TOLERANCE_DEG,
     common_axes,
     deviation_deg,
-    normal_of,
-    slice_numbers,
     unit_axes,
 )
 
@@ -28,6 +31,8 @@ MR_IMAGE = "1.2.840.10008.5.1.4.1.1.4"
 ENHANCED_MR_IMAGE = "1.2.840.10008.5.1.4.1.1.4.1"
 FEWEST_SLICES = 3
 FEWEST_PHASES = 2
+# A heart that beats 20 times a minute; times over a longer span are not those of one cycle.
+LONGEST_BEAT_MS = 3000.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +48,7 @@ class Proposal:
     reason : str
         Why, in words for an administrator.
     headers : tuple of InstanceHeader
-        Every instance of these series.
+        Instances of these series, by SOP Instance UID within each.
     """
 
     series_instance_uids: tuple[str, ...]
@@ -54,11 +59,17 @@ class Proposal:
 
 @dataclass(frozen=True, slots=True)
 class _Shape:
-    """Planes of a series: common axes [2, 3], positions along their normal, phases of a slice."""
+    """Planes and times of the images of a proposal.
 
-    axes: Float64
-    n_slices: int
-    n_phases: int
+    `axes` [2, 3] are those of the plane most images share, None where less than half do;
+    `n_phases` is the number of different times in the slice that has most.
+    """
+
+    axes: Float64 | None
+    n_slices: int = 0
+    n_phases: int = 0
+    gated: bool = False
+    longest_ms: float = 0.0
 
 
 def propose(
@@ -81,148 +92,146 @@ def propose(
     -------
     tuple of Proposal
         Sorted by series; every instance is in exactly one. A series with several slice positions
-        is a stack of its own. Series of one position each that share study, frame of reference,
-        orientation, matrix and pixel spacing are one stack together.
+        is a stack of its own; what no route takes of it is a proposal beside it. Series of one
+        position each that share study, frame of reference, orientation, matrix and pixel spacing
+        are one stack together.
     """
     proposals: list[Proposal] = []
     single: list[tuple[Proposal, _Shape]] = []
-    for series in _by_series(headers):
-        routed = _routed(series, routes, callers)
-        shape = _shape(series) if routed.pipeline is not None else None
-        if shape is None:
-            proposals.append(_unusable(routed) if routed.pipeline is not None else routed)
-        elif shape.n_slices == 1 and shape.n_phases >= FEWEST_PHASES and _is_gated(series):
+    for routed in _routed(headers, routes, callers):
+        if routed.pipeline is None:
+            proposals.append(routed)
+            continue
+        shape = _shape(routed.headers)
+        if shape.n_slices == 1 and _why_no_cine(shape) is None:
             single.append((routed, shape))
         else:
             proposals.append(_judged(routed, shape))
     for group in _joinable(single):
         proposals.extend(_joined(group))
-    return tuple(sorted(proposals, key=lambda proposal: proposal.series_instance_uids))
+    return tuple(sorted(proposals, key=_order))
 
 
-def _by_series(headers: Iterable[InstanceHeader]) -> list[tuple[InstanceHeader, ...]]:
-    series: defaultdict[str, list[InstanceHeader]] = defaultdict(list)
-    for header in headers:
-        series[header.series_instance_uid].append(header)
-    return [
-        tuple(sorted(series[uid], key=lambda header: header.sop_instance_uid))
-        for uid in sorted(series)
-    ]
+def _order(proposal: Proposal) -> tuple[object, ...]:
+    return proposal.series_instance_uids, proposal.pipeline or "", proposal.reason
 
 
 def _routed(
-    series: tuple[InstanceHeader, ...],
+    headers: Iterable[InstanceHeader],
     routes: Sequence[RouteSettings],
     callers: Mapping[str, str] | None,
-) -> Proposal:
-    """Proposal from the rules of the configuration; geometry and time are not looked at."""
-    uids = (series[0].series_instance_uid,)
-    refusals = [] if (unfit := _unfit(series)) is None else [unfit]
-    for route in routes if unfit is None else ():
-        refusal = _refusal(series, route, callers)
+) -> list[Proposal]:
+    """Proposals by the rules of the configuration; geometry and time are not looked at.
+
+    A series is one proposal; what no route takes of it (phase images beside magnitude images, a
+    derived one) is another.
+    """
+    groups: defaultdict[tuple[str, str | None, str], list[InstanceHeader]] = defaultdict(list)
+    for header in sorted(headers, key=lambda header: header.sop_instance_uid):
+        caller = callers.get(header.sop_instance_uid) if callers is not None else None
+        pipeline, reason = _decision(header, routes, caller)
+        groups[header.series_instance_uid, pipeline, reason].append(header)
+    return [
+        Proposal((series,), pipeline, reason, tuple(members))
+        for (series, pipeline, reason), members in groups.items()
+    ]
+
+
+def _decision(
+    header: InstanceHeader, routes: Sequence[RouteSettings], caller: str | None
+) -> tuple[str | None, str]:
+    """Pipeline of the first route that takes an instance; or None, and why none does."""
+    if header.written_by_node:
+        return None, "left alone: a result this node wrote"
+    if header.sop_class_uid not in (MR_IMAGE, ENHANCED_MR_IMAGE):
+        return None, "left alone: no image of a kind the node measures"
+    refusals = []
+    for route in routes:
+        refusal = _refusal(header, route, caller)
         if refusal is None:
-            return Proposal(uids, route.pipeline, "", series)
+            return route.pipeline, ""
         refusals.append(refusal)
-    reason = "; ".join(dict.fromkeys(refusals)) or "no route is configured"
-    return Proposal(uids, None, f"left alone: {reason}", series)
+    return None, f"left alone: {'; '.join(dict.fromkeys(refusals)) or 'no route is configured'}"
 
 
-def _unfit(series: Sequence[InstanceHeader]) -> str | None:
-    """Why no route could take a series."""
-    if any(header.written_by_node for header in series):
-        return "a result this node wrote"
-    if all(header.sop_class_uid not in (MR_IMAGE, ENHANCED_MR_IMAGE) for header in series):
-        return "no image of a kind the node measures"
-    return None
-
-
-def _refusal(
-    series: Sequence[InstanceHeader], route: RouteSettings, callers: Mapping[str, str] | None
-) -> str | None:
-    """Why a route does not take a series; None when it does."""
-    modalities = sorted({header.modality for header in series} - set(route.modality))
-    if modalities:
-        return f"modality '{modalities[0]}' is not routed"
+def _refusal(header: InstanceHeader, route: RouteSettings, caller: str | None) -> str | None:
+    """Why a route does not take an instance; None when it does."""
+    if header.modality not in route.modality:
+        return f"modality '{header.modality}' is not routed"
     excluded = {kind.upper() for kind in route.exclude_image_types}
-    kinds = sorted({kind for h in series for kind in h.image_type if kind.upper() in excluded})
-    if kinds:
-        return f"image type {kinds[0]} is excluded"
-    if callers is not None and route.source_ae_titles:
-        senders = {callers.get(header.sop_instance_uid) for header in series}
-        if not senders & set(route.source_ae_titles):
-            return "its sender is not among the source AE titles of the route"
-    return _refusal_by_description(series, route)
+    for kind in header.image_type:
+        if kind.upper() in excluded:
+            return f"image type {kind} is excluded"
+    if caller is not None and route.source_ae_titles and caller not in route.source_ae_titles:
+        return "its sender is not among the source AE titles of the route"
+    return _refusal_by_description(header, route)
 
 
-def _refusal_by_description(series: Sequence[InstanceHeader], route: RouteSettings) -> str | None:
-    names = sorted({f"{header.series_description} {header.protocol_name}" for header in series})
-    for name in names:
-        if not re.search(route.series_description, name):
-            return "series description and protocol name do not match the route"
-        if route.exclude_series_description and (
-            found := re.search(route.exclude_series_description, name)
-        ):
-            return f"series description or protocol name has '{found[0]}', which is excluded"
+def _refusal_by_description(header: InstanceHeader, route: RouteSettings) -> str | None:
+    name = f"{header.series_description} {header.protocol_name}"
+    if not re.search(route.series_description, name):
+        return "series description and protocol name do not match the route"
+    if route.exclude_series_description and (
+        found := re.search(route.exclude_series_description, name)
+    ):
+        return f"series description or protocol name has '{found[0]}', which is excluded"
     return None
 
 
-def _shape(series: Sequence[InstanceHeader]) -> _Shape | None:
-    """Shape of the images that lie in the plane most share; None without any such."""
-    cells = [cell for cell in images(series) if lies_somewhere(cell)]
-    planes = [unit_axes(cell.frame.orientation) for cell in cells]
-    axes = np.array([plane for plane in planes if plane is not None])
+def _shape(headers: Sequence[InstanceHeader]) -> _Shape:
+    cells = [cell for cell in images(headers) if lies_somewhere(cell)]
     if not cells:
-        return None
+        return _Shape(None)
+    axes = np.array([unit_axes(cell.frame.orientation) for cell in cells], dtype=np.float64)
     common = common_axes(axes)
-    parallel = deviation_deg(axes, common) <= ORIENTATION_TOLERANCE_DEG
-    if 2 * np.count_nonzero(parallel) <= len(cells):
-        return None
-    members = [cell for cell, lies_parallel in zip(cells, parallel, strict=True) if lies_parallel]
-    positions = np.array([cell.frame.position_mm for cell in members], dtype=np.float64)
-    numbers = slice_numbers(positions @ normal_of(common))
-    return _Shape(common, max(numbers) + 1, _phases_of_a_slice(members, numbers))
-
-
-def _phases_of_a_slice(cells: Sequence[Cell], numbers: Sequence[int]) -> int:
-    """Different times in the slice that has most."""
-    times: defaultdict[int, set[float | int | None]] = defaultdict(set)
-    for cell, number in zip(cells, numbers, strict=True):
-        frame = cell.frame
-        stated = (frame.trigger_time_ms, frame.temporal_position, frame.clock_ms)
-        times[number].add(next((time for time in stated if time is not None), None))
-    return max(len(different) for different in times.values())
-
-
-def _is_gated(series: Sequence[InstanceHeader]) -> bool:
-    """Whether headers state times in the heart cycle, or a number of images over it."""
-    if any(frame.trigger_time_ms is not None for header in series for frame in header.frames):
-        return True
-    return any((header.cardiac_images or 0) >= FEWEST_PHASES for header in series)
-
-
-def _unusable(routed: Proposal) -> Proposal:
-    """Leave a series alone of which no common plane is known."""
-    if any(lies_somewhere(cell) for cell in images(routed.headers)):
-        reason = "planes of several orientations (a localizer or several long axes)"
-    else:
-        reason = "no image with position, orientation and pixel spacing"
-    return replace(routed, pipeline=None, reason=f"left alone: {reason}")
+    parallel = np.flatnonzero(deviation_deg(axes, common) <= ORIENTATION_TOLERANCE_DEG)
+    if 2 * len(parallel) <= len(cells):
+        return _Shape(None, n_slices=len(cells))
+    slices, _ = slices_along([cells[int(index)] for index in parallel], common)
+    found = timed(slices)
+    if found is None:
+        return _Shape(common, len(slices), n_phases=1)
+    source, rows = found
+    by_trigger = source == TRIGGER_TIME
+    cardiac_images = max((header.cardiac_images or 0 for header in headers), default=0)
+    return _Shape(
+        common,
+        len(slices),
+        n_phases=max(len({item.time_ms for item in row}) for row in rows),
+        gated=by_trigger or cardiac_images >= FEWEST_PHASES,
+        longest_ms=max(row[-1].time_ms - row[0].time_ms for row in rows) if by_trigger else 0.0,
+    )
 
 
 def _judged(routed: Proposal, shape: _Shape) -> Proposal:
     """Proposal of a series by its shape."""
-    if shape.n_slices >= FEWEST_SLICES and shape.n_phases >= FEWEST_PHASES:
-        if _is_gated(routed.headers):
-            reason = f"{shape.n_slices} slice positions with up to {shape.n_phases} phases"
-            return replace(routed, reason=reason)
-        reason = "no trigger times and no number of cardiac images: not gated to the heart"
-    elif shape.n_phases < FEWEST_PHASES:
-        reason = "1 cardiac phase only (no cine)"
-    elif shape.n_slices == 1:
-        reason = "1 slice position only (a long-axis or single-slice cine)"
-    else:
-        reason = f"{shape.n_slices} slice positions only, a stack has {FEWEST_SLICES} or more"
-    return replace(routed, pipeline=None, reason=f"left alone: {reason}")
+    why_not = _why_no_cine(shape) or _why_no_stack(shape)
+    if why_not is not None:
+        return replace(routed, pipeline=None, reason=f"left alone: {why_not}")
+    reason = f"{shape.n_slices} slice positions with up to {shape.n_phases} phases"
+    return replace(routed, reason=reason)
+
+
+def _why_no_cine(shape: _Shape) -> str | None:
+    if shape.axes is None:
+        if shape.n_slices:
+            return "planes of several orientations (a localizer or several long axes)"
+        return "no image with position, orientation and pixel spacing"
+    if shape.n_phases < FEWEST_PHASES:
+        return "1 cardiac phase only (no cine)"
+    if not shape.gated:
+        return "no trigger times and no number of cardiac images: not gated to the heart"
+    if shape.longest_ms > LONGEST_BEAT_MS:
+        return f"times of a slice span {shape.longest_ms / 1000:.1f} s: not one heart beat"
+    return None
+
+
+def _why_no_stack(shape: _Shape) -> str | None:
+    if shape.n_slices == 1:
+        return "1 slice position only (a long-axis or single-slice cine)"
+    if shape.n_slices < FEWEST_SLICES:
+        return f"{shape.n_slices} slice positions only, a stack has {FEWEST_SLICES} or more"
+    return None
 
 
 def _joinable(
@@ -242,6 +251,8 @@ def _joinable(
 
 def _belong_together(one: tuple[Proposal, _Shape], other: tuple[Proposal, _Shape]) -> bool:
     (first, first_shape), (second, second_shape) = one, other
+    if first_shape.axes is None or second_shape.axes is None:
+        return False
     tilt_deg = deviation_deg(second_shape.axes[None], first_shape.axes)[0]
     return _stack_key(first) == _stack_key(second) and bool(tilt_deg <= ORIENTATION_TOLERANCE_DEG)
 
@@ -249,10 +260,11 @@ def _belong_together(one: tuple[Proposal, _Shape], other: tuple[Proposal, _Shape
 def _stack_key(proposal: Proposal) -> tuple[object, ...]:
     header = proposal.headers[0]
     spacing = header.pixel_spacing_mm
+    own_frames = frames_of_reference_say_nothing(proposal.headers)
     return (
         proposal.pipeline,
         header.study_instance_uid,
-        "" if frames_of_reference_say_nothing(proposal.headers) else header.frame_of_reference_uid,
+        "" if own_frames else header.frame_of_reference_uid,
         header.rows,
         header.columns,
         spacing and tuple(round(mm, 3) for mm in spacing),
@@ -263,7 +275,7 @@ def _joined(group: Sequence[tuple[Proposal, _Shape]]) -> list[Proposal]:
     """One stack of series of one position each, or each for itself when it is no stack."""
     headers = tuple(header for proposal, _ in group for header in proposal.headers)
     shape = _shape(headers)
-    if shape is None or shape.n_slices < FEWEST_SLICES:
+    if shape.n_slices < FEWEST_SLICES:
         return [_judged(proposal, single) for proposal, single in group]
     uids = tuple(sorted(uid for proposal, _ in group for uid in proposal.series_instance_uids))
     return [_judged(Proposal(uids, group[0][0].pipeline, "", headers), shape)]
