@@ -264,6 +264,13 @@ def test_command_and_data_set_disagree(
     assert sink.instances == []
 
 
+def test_class_of_another_context(node: PeerAddress, sink: MemorySink, tmp_path: Path) -> None:
+    request = request_of(save(mr_instance(SOPClassUID=CTImageStorage), tmp_path))
+    with calling(node) as association:
+        assert [answer.status for answer in association.ask(request, 1)] == [0x0122]
+    assert sink.instances == []
+
+
 def test_class_that_is_not_stored_is_not_accepted(node: PeerAddress, tmp_path: Path) -> None:
     path = save(mr_instance(SOPClassUID="1.2.840.10008.5.1.4.1.1.481.5"), tmp_path)
     with pytest.raises(PeerUnavailable, match="none of the proposed"):
@@ -343,17 +350,31 @@ def element(number: int, value: bytes) -> bytes:
     )
 
 
-def send_command(association: OutgoingAssociation, uid: bytes | None, data_set: bytes) -> None:
+def store_request(uid: bytes | None, data_set: bytes) -> bytes:
     """Write a C-STORE request as bytes, past the checks of pynetdicom as a sender."""
     command = element(0x0002, MR.encode()) + element(0x0100, b"\1\0") + element(0x0110, b"\7\0")
     command += element(0x0700, b"\0\0") + element(0x0800, b"\1\0")
     if uid is not None:
         command += element(0x1000, uid)
     command = element(0x0000, len(command).to_bytes(4, "little")) + command
-    pdvs = b""
-    for control, part in ((3, command), (2, data_set)):
-        pdvs += (len(part) + 2).to_bytes(4, "big") + bytes([1, control]) + part
-    wire(association).sendall(b"\4\0" + len(pdvs).to_bytes(4, "big") + pdvs)
+    return p_data(3, command) + p_data(2, data_set)
+
+
+def p_data(control: int, fragment: bytes) -> bytes:
+    pdv = (len(fragment) + 2).to_bytes(4, "big") + bytes([1, control]) + fragment
+    return b"\4\0" + len(pdv).to_bytes(4, "big") + pdv
+
+
+def associate_request(node: PeerAddress) -> bytes:
+    def item(kind: int, content: bytes) -> bytes:
+        return bytes([kind, 0]) + len(content).to_bytes(2, "big") + content
+
+    syntaxes = item(0x30, MR.encode()) + item(0x40, str(ExplicitVRLittleEndian).encode())
+    user = item(0x51, (16384).to_bytes(4, "big")) + item(0x52, b"1.2.3")
+    titles = node.ae_title.ljust(16).encode() + b"RAW".ljust(16)
+    content = b"\0\1\0\0" + titles + bytes(32) + item(0x10, b"1.2.840.10008.3.1.1.1")
+    content += item(0x20, b"\1\0\0\0" + syntaxes) + item(0x50, user)
+    return b"\1\0" + len(content).to_bytes(4, "big") + content
 
 
 @pytest.mark.parametrize("uid", [None, b""])
@@ -366,7 +387,7 @@ def test_request_without_uid_is_answered(
         library(peer).bind(
             evt.EVT_DIMSE_RECV, lambda e: answers.append(e.message.command_set.Status)
         )
-        send_command(peer, uid, data_set)
+        wire(peer).sendall(store_request(uid, data_set))
         wait_until(lambda: answers)
     assert answers == [0xC000]
     assert len(refusals(logs)) == 1
@@ -389,7 +410,7 @@ def test_overlong_uid(same: bool, node: PeerAddress, sink: MemorySink, tmp_path:
         library(peer).bind(
             evt.EVT_DIMSE_RECV, lambda e: answers.append(e.message.command_set.Status)
         )
-        send_command(peer, overlong, data_set)
+        wire(peer).sendall(store_request(overlong, data_set))
         wait_until(lambda: answers)
         assert ask(peer, paths[1]) == 0
     assert answers[0] == (0xC000 if same else 0xA900)
@@ -597,6 +618,53 @@ def test_stop_cuts_no_store_even_when_time_is_up(
         sending.result(timeout=10)
     assert stored == sink.uids == confirmed
     assert sink.closed == [(1, False)]
+
+
+def test_stop_waits_for_a_slow_store(
+    sink: MemorySink, start_receiver: StartReceiver, tmp_path: Path
+) -> None:
+    address = PeerAddress("CARDIACCAD", "127.0.0.1", free_port())
+    receiver: Receiver = start_receiver(address)
+    storing = threading.Event()
+
+    def slowly(_: object) -> None:
+        storing.set()
+        time.sleep(1.5)
+
+    sink.on_store = slowly
+    with ThreadPoolExecutor() as pool:
+        answer = pool.submit(store, address, mr_files(tmp_path, 1)[0])
+        storing.wait(10)
+        receiver.stop(drain_s=10)
+        assert answer.result(timeout=5) == 0
+    assert sink.closed == [(1, True)]
+
+
+def test_stop_waits_for_a_slow_sender_and_admits_nobody(
+    sink: MemorySink, start_receiver: StartReceiver, tmp_path: Path
+) -> None:
+    address = PeerAddress("CARDIACCAD", "127.0.0.1", free_port())
+    receiver: Receiver = start_receiver(address)
+    (path,) = mr_files(tmp_path, 1)
+    data_set = data_set_bytes(path.read_bytes())
+    command = store_request(path.stem.encode(), b"")[: -len(p_data(2, b""))]
+    answers: list[int] = []
+    late = socket.create_connection((address.host, address.port))
+    with late, calling(address) as slow, ThreadPoolExecutor() as pool:
+        library(slow).bind(
+            evt.EVT_DIMSE_RECV, lambda e: answers.append(e.message.command_set.Status)
+        )
+        wire(slow).sendall(command + p_data(0, data_set[:1000]))
+        stopping = pool.submit(receiver.stop, 10)
+        wait_until(lambda: not listens(address.port))
+        time.sleep(1.2)
+        late.sendall(associate_request(address))
+        assert late.recv(10) == b"\3\0\0\0\0\4\0\2\3\1"
+        wire(slow).sendall(p_data(2, data_set[1000:]))
+        wait_until(lambda: answers)
+        stopping.result(timeout=10)
+    assert answers == [0]
+    assert sink.uids == [path.stem]
 
 
 def test_stop_aborts_idle_associations(
