@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 from pydicom import Dataset, dcmread
 from pydicom.encaps import generate_frames
+from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.utils import pixel_array
 from pydicom.uid import (
+    UID,
     JPEGBaseline8Bit,
     JPEGExtended12Bit,
     JPEGLossless,
@@ -25,6 +27,8 @@ from pipeline.elements import UNREADABLE, quiet_pydicom
 from pipeline.errors import Rejection
 from pipeline.headers import digest_content
 
+# In the order of preference: JPEG-LS; JPEG and JPEG 2000; RLE.
+_PLUGINS = ("pyjpegls", "pylibjpeg", "pydicom")
 _ENDS_WITH_MARKER = (
     JPEGBaseline8Bit,
     JPEGExtended12Bit,
@@ -112,7 +116,7 @@ def _refuse_cut_codestream(dataset: Dataset) -> None:
 
 
 def _modality_values(dataset: Dataset) -> Float32:
-    stored = pixel_array(dataset)
+    stored = pixel_array(dataset, decoding_plugin=_plugin(dataset.file_meta.TransferSyntaxUID))
     stored = stored.reshape(-1, *stored.shape[-2:])
     values = stored.astype(np.float32)
     if dataset.PhotometricInterpretation == "MONOCHROME1":
@@ -121,6 +125,21 @@ def _modality_values(dataset: Dataset) -> Float32:
     values *= rescales[:, 0, None, None]
     values += rescales[:, 1, None, None]
     return values
+
+
+def _plugin(transfer_syntax_uid: UID) -> str:
+    """The one decoder that is used; empty where pixels are not compressed.
+
+    Left to itself pydicom tries the next one when one fails, and some fail less than they should;
+    which are installed must not decide the values either.
+    """
+    if not transfer_syntax_uid.is_encapsulated:
+        return ""
+    available = get_decoder(transfer_syntax_uid).available_plugins
+    preferred = [plugin for plugin in _PLUGINS if plugin in available]
+    if not preferred:
+        raise NotImplementedError("no decoder for this transfer syntax")
+    return preferred[0]
 
 
 def _darkest_plus_brightest(dataset: Dataset) -> np.float32:
