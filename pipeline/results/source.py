@@ -181,7 +181,10 @@ def _first(stack: CineStack) -> tuple[FrameSource, Dataset]:
 
 
 def _shared_header(stack: CineStack) -> Dataset:
-    """Make what all images of the stack have in common; patient data stays out of highdicom."""
+    """Make what all images of the stack have in common.
+
+    Patient data stay out: highdicom would name the patient in a warning.
+    """
     first, source = _first(stack)
     header = Dataset()
     for keyword in ("PatientID", "AccessionNumber", "PositionReferenceIndicator", *_TYPE_2):
