@@ -130,18 +130,18 @@ class World:
         return len(due)
 
 
-@pytest.fixture()
+@pytest.fixture
 def settings(tmp_path: Path) -> StorageSettings:
     return StorageSettings(folder=tmp_path / "data", refuse_free_mb=0, warn_free_mb=0)
 
 
-@pytest.fixture()
+@pytest.fixture
 def world(settings: StorageSettings) -> Iterator[World]:
     with open_storage(settings) as storage:
         yield World(storage, settings)
 
 
-@pytest.fixture()
+@pytest.fixture
 def reopened(settings: StorageSettings) -> Callable[[World], World]:
     """Close a world's storage and open it again, as after a crash."""
 
@@ -152,6 +152,6 @@ def reopened(settings: StorageSettings) -> Callable[[World], World]:
     return reopen
 
 
-@pytest.fixture()
+@pytest.fixture
 def make_world() -> type[World]:
     return World

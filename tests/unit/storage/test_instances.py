@@ -2,7 +2,8 @@ import hashlib
 import os
 import resource
 import signal
-import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -166,44 +167,46 @@ def test_below_the_watermark_instances_are_refused_and_leave_no_trace(tmp_path, 
         assert list(storage.folder.files()) == []
 
 
-def test_a_disk_without_room_is_a_full_storage_and_leaves_no_half_file(world):
-    previous = resource.getrlimit(resource.RLIMIT_FSIZE)
+def test_a_write_that_fails_half_way_leaves_no_half_file(world):
+    path = world.storage.folder.instance_path("0" * 64)
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4, previous[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4, limit[1]))
     try:
-        with pytest.raises(OSError):  # EFBIG, not ENOSPC: an OSError like any other disk fault
-            world.storage.folder.write(world.storage.folder.instance_path("0" * 64), b"x" * 100)
+        with pytest.raises(OSError, match="too large"):
+            world.storage.folder.write(path, b"x" * 100)
     finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, previous)
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
         signal.signal(signal.SIGXFSZ, handler)
     assert list(world.storage.folder.files()) == []
 
 
 def test_threads_that_store_the_same_and_different_instances(world):
     world.associate()
-    kinds: list[StoreKind] = []
-    failures: list[BaseException] = []
 
-    def work(number: int) -> None:
-        try:
-            for index in range(40):
-                kinds.append(world.store(f"1.{number}.{index}").kind)
-                kinds.append(world.store(f"1.0.{index}").kind)
-        except BaseException as error:
-            failures.append(error)
+    def work(number: int) -> list[StoreKind]:
+        uids = [f"1.{owner}.{index}" for index in range(25) for owner in (number, 0)]
+        return [world.store(uid).kind for uid in uids]
 
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(1, 5)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not failures
+    with ThreadPoolExecutor(4) as pool:
+        kinds = [kind for part in pool.map(work, range(1, 5)) for kind in part]
     current = world.storage.instances.current(STUDY)
-    assert len(current) == 4 * 40 + 40
-    assert kinds.count(StoreKind.NEW) == 200
-    assert kinds.count(StoreKind.DUPLICATE) == 120
+    assert len(current) == 4 * 25 + 25
+    assert kinds.count(StoreKind.NEW) == 125
+    assert kinds.count(StoreKind.DUPLICATE) == 75
     for item in current:
         assert item.path.read_bytes() == f"{item.sop_instance_uid}|a|1.2.3.4|1.2.3".encode()
+
+
+def test_a_file_deleted_while_its_duplicate_is_stored_is_written_again(world):
+    stored = world.store("1.1")
+    with ThreadPoolExecutor(1) as pool:
+        with world.storage.database.write():  # as retention does
+            duplicate = pool.submit(world.store, "1.1")
+            time.sleep(0.3)  # the other thread has seen the file and waits for the database
+            stored.path.unlink()
+        assert duplicate.result().kind is StoreKind.DUPLICATE
+    assert stored.path.read_bytes() == b"1.1|a|1.2.3.4|1.2.3"
 
 
 def test_a_digest_that_is_no_digest_never_becomes_a_path(world):

@@ -8,7 +8,7 @@ from storage.states import StackState
 SERIES = "1.2.3.4"
 
 
-@pytest.fixture()
+@pytest.fixture
 def stack(world):
     world.store("1.1")
     (stack,) = world.propose(("cine", {SERIES}))

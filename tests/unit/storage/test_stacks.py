@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from storage.matching import Known, Wanted, match
 from storage.stacks import StackProposal, input_digest
-from storage.states import DeliveryState, StackState
+from storage.states import StackState
 
 SERIES = "1.2.3.4"
 STUDY = "1.2.3"
@@ -66,7 +66,7 @@ def test_stacks_that_join_keep_the_computed_one_and_its_results(world):
     for number in (1, 2, 3):
         world.store(f"1.{number}", series=f"5.{number}")
     groups = [("cine", {f"5.{number}"}) for number in (1, 2, 3)]
-    first, second, third = world.propose(*groups)
+    _, second, _ = world.propose(*groups)
     world.enqueue(second)
     world.finish(world.claim(), "PACS")
     world.store("1.4", series="5.3")

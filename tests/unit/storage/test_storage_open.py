@@ -1,0 +1,148 @@
+import sqlite3
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from config.schema import StorageSettings
+from storage import StorageInUse, open_storage
+from storage.errors import SchemaTooNew, StorageMissing, StorageReadOnly
+from storage.states import StackState
+
+SERIES = "1.2.3.4"
+STUDY = "1.2.3"
+
+OPEN = """
+import sys
+from config.schema import StorageSettings
+from storage import StorageInUse, open_storage
+try:
+    open_storage(StorageSettings(folder=sys.argv[1]))
+except StorageInUse:
+    sys.exit(7)
+"""
+
+
+def open_elsewhere(settings):
+    return subprocess.run([sys.executable, "-c", OPEN, settings.folder], check=False).returncode
+
+
+def test_a_second_process_is_refused_until_the_first_ends(world):
+    assert open_elsewhere(world.settings) == 7
+    world.storage.close()
+    assert open_elsewhere(world.settings) == 0
+
+
+def test_a_second_storage_in_the_same_process_is_refused(world):
+    with pytest.raises(StorageInUse, match="another process"):
+        open_storage(world.settings)
+
+
+def test_reading_beside_a_writer(world):
+    stack = world.complete("1.1")
+    failures = []
+
+    def write():
+        try:
+            for number in range(30):
+                world.store(f"1.9.{number}")
+        except Exception as error:  # noqa: BLE001 - handed to the test
+            failures.append(error)
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    with open_storage(world.settings, read_only=True) as reader:
+        while thread.is_alive():
+            (shown,) = reader.overview.stacks()
+            assert shown.stack.id == stack.id
+        assert reader.overview.outbox()[0].pending == 1
+        assert len(reader.instances.current(STUDY)) == 31
+    thread.join()
+    assert not failures
+
+
+def test_reading_changes_nothing(world):
+    world.store("1.1")
+    temporary = world.settings.folder / "instances" / "00" / ".now.tmp"
+    temporary.write_bytes(b"being written")
+    with open_storage(world.settings, read_only=True) as reader:
+        with pytest.raises(StorageReadOnly):
+            reader.stacks.set_state(1, StackState.PARKED, "", world.now)
+        with pytest.raises(StorageReadOnly):
+            reader.instances.close_lost_associations(world.now)
+    assert temporary.exists()
+    assert world.storage.instances.carriage([SERIES]).still_open
+
+
+def test_reading_after_the_writer_has_ended(world):
+    world.complete("1.1")
+    world.storage.close()
+    with open_storage(world.settings, read_only=True) as reader:
+        assert len(reader.overview.stacks()) == 1
+    assert open_elsewhere(world.settings) == 0
+
+
+def test_reading_what_never_was(tmp_path):
+    with pytest.raises(StorageMissing):
+        open_storage(StorageSettings(folder=tmp_path / "none"), read_only=True)
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("read_only", [True, False])
+def test_a_newer_database_is_refused_and_left_alone(world, read_only):
+    path = world.storage.folder.database
+    world.storage.close()
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    with pytest.raises(SchemaTooNew, match="layout 99"):
+        open_storage(world.settings, read_only=read_only)
+    assert open_elsewhere(world.settings) != 7
+
+
+def test_the_database_keeps_what_it_promises(world):
+    with world.storage.database.write() as connection:
+        pragma = {
+            name: connection.exec_driver_sql(f"PRAGMA {name}").scalar()
+            for name in ("journal_mode", "synchronous", "foreign_keys", "user_version")
+        }
+    assert pragma == {
+        "journal_mode": "wal",
+        "synchronous": 2,
+        "foreign_keys": 1,
+        "user_version": 1,
+    }
+
+
+def test_errors_of_the_database_hold_no_values(world):
+    secret = "DOE^JOHN"
+
+    def insert_twice():
+        with world.storage.database.write() as connection:
+            for _ in range(2):
+                connection.exec_driver_sql("INSERT INTO studies VALUES (?, '', 0, 0)", (secret,))
+
+    with pytest.raises(Exception, match="UNIQUE") as caught:
+        insert_twice()
+    assert secret not in str(caught.value)
+
+
+def test_the_folder_can_be_moved(world):
+    world.complete("1.1")
+    world.storage.close()
+    target = world.settings.folder.with_name("moved")
+    world.settings.folder.rename(target)
+    settings = StorageSettings(folder=target, refuse_free_mb=0)
+    with open_storage(settings) as storage:
+        (current,) = storage.instances.current(STUDY)
+        assert current.path.is_relative_to(target)
+        assert current.path.exists()
+        assert storage.outbox.due("PACS", world.now)[0].path.exists()
+
+
+def test_scratch_of_a_crash_is_cleared(world, reopened):
+    (world.storage.folder.work / "job-1").mkdir()
+    after = reopened(world)
+    assert list(after.storage.folder.work.iterdir()) == []
+    after.storage.close()
