@@ -112,6 +112,13 @@ def test_cut_codestream_is_refused(syntax: UID, kept: float, tmp_path: Path) -> 
     refused(save(data, tmp_path / "cut.dcm"))
 
 
+def test_no_second_decoder_makes_up_what_the_first_refused(tmp_path: Path) -> None:
+    data = dcmread(compressed(JPEGLSLossless, tmp_path))
+    (frame,) = generate_frames(data.PixelData, number_of_frames=1)
+    data.PixelData = encapsulate([frame[: len(frame) // 2] + b"\xff\xd9"])
+    refused(save(data, tmp_path / "cut.dcm"))
+
+
 @pytest.mark.parametrize("syntax", COMPRESSED, ids=lambda syntax: syntax.name)
 def test_cut_compressed_file_is_refused(syntax: UID, tmp_path: Path) -> None:
     path = compressed(syntax, tmp_path)
