@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, func, select, update
+from sqlalchemy import ColumnElement, Row, func, select, union, update
 
 from storage.database import Database, insert_row, listed
 from storage.folder import DataFolder, sync_folder
@@ -177,13 +177,13 @@ class Instances:
 
     def studies_to_assess(self) -> tuple[ChangedStudy, ...]:
         """Return the studies that changed since they were assessed, or have a waiting stack."""
+        changed = select(studies.c.study_instance_uid).where(
+            studies.c.changes > studies.c.assessed_changes
+        )
         waiting = select(stacks.c.study_instance_uid).where(stacks.c.state == StackState.WAITING)
         query = (
             select(studies.c.study_instance_uid, studies.c.changed_at, studies.c.changes)
-            .where(
-                (studies.c.changes > studies.c.assessed_changes)
-                | studies.c.study_instance_uid.in_(waiting)
-            )
+            .where(studies.c.study_instance_uid.in_(union(changed, waiting)))
             .order_by(studies.c.changed_at)
         )
         with self._database.read() as connection:

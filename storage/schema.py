@@ -30,8 +30,6 @@ from sqlalchemy import (
 
 from storage.errors import SchemaTooNew
 from storage.states import (
-    OPEN_JOB_STATES,
-    UNSETTLED_DELIVERY_STATES,
     AssociationState,
     DeliveryState,
     JobState,
@@ -114,7 +112,7 @@ instances = Table(
     Column("study_instance_uid", Text, nullable=False, index=True),
     Column("transfer_syntax_uid", Text, nullable=False),
     Column("header_json", Text, nullable=False),
-    Column("path", Text, nullable=False),
+    Column("path", Text, nullable=False, index=True),
     Column("association_id", ForeignKey("associations.id"), nullable=False),
     Column("calling_ae_title", Text, nullable=False),
     Column("received_at", UtcDateTime, nullable=False),
@@ -198,7 +196,7 @@ jobs = Table(
     Column("summary_json", Text),
     sqlite_autoincrement=True,
 )
-Index("open_jobs", jobs.c.state, sqlite_where=jobs.c.state.in_(OPEN_JOB_STATES))
+Index("jobs_by_state", jobs.c.state, jobs.c.not_before)
 
 job_inputs = Table(
     "job_inputs",
@@ -219,7 +217,7 @@ results = Table(
     Column("sop_instance_uid", Text, nullable=False, index=True),
     Column("sop_class_uid", Text, nullable=False),
     Column("series_instance_uid", Text, nullable=False),
-    Column("path", Text, nullable=False),
+    Column("path", Text, nullable=False, index=True),
     Column("sha256", Text, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("file_deleted_at", UtcDateTime),
@@ -240,12 +238,7 @@ outbox = Table(
     Column("remark", Text),
     sqlite_autoincrement=True,
 )
-Index(
-    "unsettled_deliveries",
-    outbox.c.destination,
-    outbox.c.id,
-    sqlite_where=outbox.c.state.in_(UNSETTLED_DELIVERY_STATES),
-)
+Index("deliveries_by_state", outbox.c.destination, outbox.c.state)
 
 
 def check_version(connection: Connection) -> int:
