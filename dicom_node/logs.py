@@ -42,6 +42,6 @@ def configure_logs(settings: LogSettings) -> None:
         )
     )
     logging.basicConfig(level=settings.level.upper(), handlers=[handler], force=True)
-    # These libraries log data set contents or one line per poll: neither belongs in our log.
+    # These libraries log data set contents, one line per poll, or what we log ourselves.
     for name in ("pydicom", "pynetdicom", "apscheduler", "highdicom", "matplotlib"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+        logging.getLogger(name).setLevel(logging.CRITICAL)

@@ -104,10 +104,10 @@ class Worker:
         except NodeStops:
             self._storage.jobs.release(job, datetime.now(UTC))
             log.info("job put back: the node stops")
-        except PermanentError as error:
-            self._reject(job, str(error))
         except LeaseLost:
             raise
+        except PermanentError as error:
+            self._reject(job, str(error))
         except Exception as error:  # noqa: BLE001 - whatever fails in a job counts as an attempt
             self._fail(job, error)
         finally:
