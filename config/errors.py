@@ -8,11 +8,16 @@ only that::
     │   ├── ConfigError         config.loader: a settings file that cannot be used
     │   ├── Rejection           pipeline.errors: a study that cannot be measured, and why
     │   ├── WeightsError        models.registry: weights missing, altered or of another shape
-    │   └── StorageInUse        storage: another process serves this data folder
+    │   ├── SplitError          models.split: a patient on two sides, or one never to be fitted
+    │   ├── StorageInUse, StorageMissing, SchemaTooNew, StorageReadOnly, OriginalsDeleted,
+    │   │   LeaseLost           storage.errors: what the data folder or a claim no longer allows
+    │   └── InvalidAddress, CannotListen, MalformedDataSet
+    │                           dicom_node.errors: an address, a port, a data set of no use
     └── TransientError          may pass: try again later
-        ├── StorageFull         storage: no space left for another object
+        ├── StorageFull, StorageFault
+        │                       storage.errors: no space left, or the database failed
         ├── NotYetCovered       pipeline.errors: the stack still ends inside the ventricle
-        └── PeerUnavailable     dicom_node: a DICOM peer does not answer or refuses for now
+        └── PeerUnavailable     dicom_node.errors: a peer does not answer or refuses for now
 """
 
 

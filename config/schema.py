@@ -205,6 +205,13 @@ class Settings(_Table):
     log: LogSettings = LogSettings()
     site: SiteSettings = SiteSettings()
 
+    @property
+    def active_routes(self) -> tuple[RouteSettings, ...]:
+        """Routes to the pipelines that are enabled."""
+        return tuple(
+            route for route in self.routes if getattr(self.pipelines, route.pipeline).enabled
+        )
+
     @model_validator(mode="after")
     def _references_hold(self) -> Self:
         known = set(PipelinesSettings.model_fields)

@@ -11,6 +11,7 @@ from config.errors import NodeError
 from config.schema import DestinationSettings, Settings
 from dicom_node.errors import PeerUnavailable
 from dicom_node.peer import PeerAddress, echo
+from dicom_node.serve import networks
 from storage.errors import StorageInUse
 from storage.folder import DataFolder
 
@@ -125,8 +126,7 @@ def _networks(settings: Settings) -> Iterator[Check]:
         yield Check("device", True, choose_device(settings.worker.device))
     except NodeError as error:
         yield Check("device", False, str(error))
-    cine = settings.pipelines.cine
-    for name in (cine.localiser, cine.segmenter):
+    for name in networks(settings):
         try:
             card = verify(name)
         except NodeError as error:

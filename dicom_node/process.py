@@ -50,7 +50,7 @@ def process_files(paths: Iterable[Path], output: Path, settings: Settings) -> Fi
     analyser = Analyser(settings)
     series = tuple(
         _process_stack(number, proposal, inputs.files, output, analyser)
-        for number, proposal in enumerate(propose(inputs.headers, settings.routes), start=1)
+        for number, proposal in enumerate(propose(inputs.headers, settings.active_routes), start=1)
     )
     findings = Findings.of(series, files_left_out=inputs.left_out)
     write_findings(output / "findings.json", findings)

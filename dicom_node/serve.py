@@ -16,6 +16,7 @@ from dicom_node.query import count_series_instances
 from dicom_node.receive import Receiver
 from dicom_node.sweep import Sweeper
 from dicom_node.worker import Worker
+from models.registry import verify
 from storage import Storage, open_storage
 
 log = structlog.get_logger()
@@ -31,6 +32,8 @@ def serve(settings: Settings) -> None:
 
     Raises
     ------
+    WeightsError
+        A network's weights are missing or altered.
     StorageInUse
         Another process serves the data folder.
     CannotListen
@@ -39,6 +42,8 @@ def serve(settings: Settings) -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
+    for name in networks(settings):
+        verify(name)
     storage = open_storage(settings.storage)
     try:
         node = Node(settings, storage)
@@ -49,6 +54,12 @@ def serve(settings: Settings) -> None:
     finally:
         storage.close()
     log.info("stopped")
+
+
+def networks(settings: Settings) -> tuple[str, ...]:
+    """Names of the networks that the enabled pipelines use."""
+    cine = settings.pipelines.cine
+    return (cine.localiser, cine.segmenter) if cine.enabled else ()
 
 
 class Node:

@@ -10,6 +10,7 @@ from rich.table import Table
 from config.schema import Settings
 from pipeline.findings import SeriesFindings
 from storage import open_storage
+from storage.errors import StorageMissing
 from storage.overview import OutboxOverview, StackOverview
 from storage.states import StackState
 
@@ -67,9 +68,10 @@ def read_status(settings: Settings) -> NodeStatus:
     settings : Settings
         Those of the node.
     """
-    if not settings.storage.folder.exists():
+    try:
+        storage = open_storage(settings.storage, read_only=True)
+    except StorageMissing:
         return NodeStatus(stacks=(), outbox=())
-    storage = open_storage(settings.storage, read_only=True)
     now = datetime.now(UTC)
     try:
         return NodeStatus(

@@ -107,7 +107,7 @@ class Sweeper:
         callers = {uid: item.calling_ae_title for uid, item in instances.items()}
         routed = tuple(
             _routed(proposal, instances)
-            for proposal in propose(headers, self._settings.routes, callers)
+            for proposal in propose(headers, self._settings.active_routes, callers)
         )
         self._routed[study.study_instance_uid] = (study.changes, routed)
         return routed

@@ -106,8 +106,6 @@ class Worker:
             log.info("job put back: the node stops")
         except LeaseLost:
             raise
-        except PermanentError as error:
-            self._reject(job, str(error))
         except Exception as error:  # noqa: BLE001 - whatever fails in a job counts as an attempt
             self._fail(job, error)
         finally:
@@ -185,11 +183,11 @@ class Worker:
         log.warning("stack rejected", reason=reason)
 
     def _fail(self, job: Job, error: Exception) -> None:
-        """Count the attempt: retry later, or park after the last."""
+        """Count the attempt: retry later, or park after the last or when no retry can help."""
         worker = self._settings.worker
         reason = f"{type(error).__name__}: {error}"
         now = datetime.now(UTC)
-        if job.attempts >= worker.max_attempts:
+        if job.attempts >= worker.max_attempts or isinstance(error, PermanentError):
             self._storage.jobs.park(job, reason, now)
             log.error("job parked for the admin", reason=reason, exc_info=error)
             return

@@ -78,3 +78,9 @@ def test_environment_cannot_reach_into_a_list(tmp_path: Path) -> None:
     path = write(tmp_path, '[[peers]]\nae_title = "A"')
     with pytest.raises(ConfigError, match="in the file alone"):
         load_settings(path, {"DICOM_NODE__PEERS__AE_TITLE": "B"})
+
+
+def test_routes_to_a_disabled_pipeline_are_not_active(tmp_path: Path) -> None:
+    assert load_settings(None, {}).active_routes
+    disabled = load_settings(write(tmp_path, "[pipelines.cine]\nenabled = false"), {})
+    assert not disabled.active_routes
