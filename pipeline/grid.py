@@ -356,7 +356,11 @@ def _shortfall(what: str, declared: int | None, there: int) -> list[str]:
 
 
 def _note_on_times(source: str) -> list[str]:
-    return [] if source == TRIGGER_TIME else [f"trigger times; phases are ordered by {source}"]
+    return (
+        []
+        if source == TRIGGER_TIME
+        else [f"trigger times; phases are ordered by {source}, and stated times are estimates"]
+    )
 
 
 def _note_on_repeats(left_out: Sequence[Cell]) -> list[str]:

@@ -70,6 +70,7 @@ _HEADER_TAGS = [
         "PatientID",
         "TriggerTime",
         "NominalInterval",
+        "HeartRate",
         "CardiacNumberOfImages",
         "ProtocolName",
         "ContributingEquipmentSequence",
@@ -134,7 +135,7 @@ class InstanceHeader:
     acquired_at : str
         Date and time of acquisition (else of content) as digits; sorts by time.
     nominal_interval_ms : float or None
-        NominalInterval, the R-R interval.
+        NominalInterval, the R-R interval, or that of HeartRate.
     written_by_node : bool
         One of our own results.
     """
@@ -242,7 +243,7 @@ def _summary(reader: Reader) -> InstanceHeader:
         images_in_acquisition=reader.integer("ImagesInAcquisition"),
         cardiac_images=reader.integer("CardiacNumberOfImages"),
         temporal_positions=reader.integer("NumberOfTemporalPositions"),
-        nominal_interval_ms=reader.decimal("NominalInterval"),
+        nominal_interval_ms=_nominal_interval_ms(reader),
         written_by_node=(
             (manufacturer == NODE_MANUFACTURER and sop_class_uid.startswith(_RESULT_CLASSES))
             or any(
@@ -261,6 +262,13 @@ def _uid(reader: Reader, keyword: str) -> str:
     if not _VALID_UID.fullmatch(uid):
         raise Rejection("invalid_uid", f"{keyword} is not made of 1 to 64 digits and dots")
     return uid
+
+
+def _nominal_interval_ms(reader: Reader) -> float | None:
+    if (interval_ms := reader.decimal("NominalInterval")) is not None:
+        return interval_ms
+    rate = reader.decimal("HeartRate")
+    return 60000 / rate if rate and rate > 0 else None
 
 
 def _acquired_at(reader: Reader) -> str:

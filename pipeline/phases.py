@@ -11,9 +11,8 @@ from pipeline.headers import FrameHeader, InstanceHeader
 
 # Images of a slice nearer in time than this are one phase taken twice.
 SAME_TIME_MS = 1.0
-# A slice whose median interval is longer than this multiple of the stack's lacks every second
-# phase or more; heart rates within a stack differ less.
-LONGEST_INTERVAL = 1.5
+# R-R interval at 60 beats a minute; times made with it are said to be estimates.
+USUAL_BEAT_MS = 1000.0
 # Deviation from a whole number of intervals within which the phases of a slice are evenly spaced.
 EVEN_INTERVAL = 0.25
 
@@ -68,37 +67,39 @@ def timed(slices: Sequence[Sequence[Cell]]) -> tuple[str, list[list[TimedCell]]]
     source : str
         Which time was taken.
     slices : list [z] of list of TimedCell
-        Each slice by rising time. Temporal positions are spread over the R-R interval where the
-        headers state it; clock times count from the first image of their slice.
+        Each slice by rising time. Temporal positions are spread over the R-R interval, or over
+        a usual one where the headers do not state it; clock times count from the first image of
+        their slice.
     None when there is no such time.
     """
     for name, clock in _CLOCKS:
         times = [[clock(cell) for cell in cells] for cells in slices]
         known = [[time for time in row if time is not None] for row in times]
         if known == times and any(len(set(row)) > 1 for row in known):
+            step_ms = _temporal_step_ms([cell for cells in slices for cell in cells])
             return name, [
-                _ordered(cells, _in_ms(name, row, cells))
+                _ordered(cells, _in_ms(name, row, step_ms))
                 for cells, row in zip(slices, known, strict=True)
             ]
     return None
 
 
-def _in_ms(source: str, times: Sequence[float], cells: Sequence[Cell]) -> list[float]:
+def _in_ms(source: str, times: Sequence[float], step_ms: float) -> list[float]:
     if source == _ACQUISITION_TIME:
         return [time - min(times) for time in times]
     if source == _TEMPORAL_POSITION:
-        step_ms = _temporal_step_ms(cells)
         return [(time - 1) * step_ms for time in times]
     return list(times)
 
 
 def _temporal_step_ms(cells: Sequence[Cell]) -> float:
-    """Duration of a temporal position; 1 where the R-R interval or their number is not stated."""
-    intervals = [cell.instance.nominal_interval_ms for cell in cells]
-    stated = [interval for interval in intervals if interval]
+    """Estimated duration of a temporal position: the R-R interval over their number."""
+    intervals = [cell.instance.nominal_interval_ms or 0.0 for cell in cells]
+    stated = [interval for interval in intervals if interval > 0]
     counts = [cell.instance.temporal_positions or cell.instance.cardiac_images for cell in cells]
-    number = max((count for count in counts if count), default=0)
-    return float(np.median(stated)) / number if stated and number else 1.0
+    positions = [cell.frame.temporal_position for cell in cells]
+    number = max((count for count in (*counts, *positions) if count), default=1)
+    return (float(np.median(stated)) if stated else USUAL_BEAT_MS) / number
 
 
 def _ordered(cells: Sequence[Cell], times: Sequence[float]) -> list[TimedCell]:
@@ -220,9 +221,12 @@ def _interval_ms(times: Float64) -> float:
 
 
 def _own_interval_ms(times: Float64, usual_ms: float) -> float:
-    """Interval of a slice that lacks phases; the usual one where too few are left to tell."""
+    """Interval of a slice that lacks phases, at its own heart rate.
+
+    Where its median interval is about twice the usual one it lacks every second phase.
+    """
     own_ms = _interval_ms(times)
-    return own_ms if 0 < own_ms < LONGEST_INTERVAL * usual_ms else usual_ms
+    return own_ms / max(round(own_ms / usual_ms), 1) if own_ms > 0 else usual_ms
 
 
 def _nearest_rising(times: Float64, reference: Float64) -> list[int]:

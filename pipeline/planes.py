@@ -1,5 +1,6 @@
 """Parallel planes: which way they face, where they lie, how far apart. Arrays in LPS mm."""
 
+import math
 from functools import lru_cache
 
 import numpy as np
@@ -118,17 +119,19 @@ def slice_extent_mm(distances_mm: Float64) -> Float64:
 
 
 def spacing_faults(distances_mm: Float64) -> tuple[int, tuple[str, ...]]:
-    """Slices that are evidently missing between slices [z], and every uneven gap in words."""
+    """Slices that are evidently missing between slices [z], and every uneven gap in words.
+
+    In a gap as many slices are missing as would fit with the nominal spacing.
+    """
     nominal = nominal_spacing_mm(distances_mm)
     missing, words = 0, []
     for below, gap in enumerate(np.diff(distances_mm), start=1):
-        multiple = gap / nominal
-        whole = round(multiple)
-        if abs(multiple - whole) > SPACING_TOLERANCE_SHARE:
-            words.append(
-                f"slices {below} and {below + 1} are {gap:.1f} mm apart, not {nominal:.1f} mm"
-            )
-        elif whole > 1:
-            missing += whole - 1
-            words.append(f"between slices {below} and {below + 1}: {whole - 1} slice(s) missing")
+        multiple = float(gap) / nominal
+        absent = max(math.floor(multiple + SPACING_TOLERANCE_SHARE) - 1, 0)
+        missing += absent
+        where = f"slices {below} and {below + 1}"
+        if absent:
+            words.append(f"between {where}: {absent} slice{'s' if absent > 1 else ''} missing")
+        if abs(multiple - round(multiple)) > SPACING_TOLERANCE_SHARE:
+            words.append(f"{where} are {gap:.1f} mm apart, not {nominal:.1f} mm")
     return missing, tuple(words)

@@ -19,7 +19,7 @@ from pipeline.grid import (
     slices_along,
 )
 from pipeline.headers import InstanceHeader
-from pipeline.phases import TRIGGER_TIME, timed
+from pipeline.phases import TRIGGER_TIME, Cell, timed
 from pipeline.planes import (
     ORIENTATION_TOLERANCE_DEG,
     common_axes,
@@ -188,7 +188,7 @@ def _shape(headers: Sequence[InstanceHeader]) -> _Shape:
     if 2 * len(parallel) <= len(cells):
         return _Shape(None, n_slices=len(cells))
     slices, _ = slices_along([cells[int(index)] for index in parallel], common)
-    found = timed(slices)
+    found = timed(slices) or timed(_with_trigger_time(slices))
     if found is None:
         return _Shape(common, len(slices), n_phases=1)
     source, rows = found
@@ -201,6 +201,13 @@ def _shape(headers: Sequence[InstanceHeader]) -> _Shape:
         gated=by_trigger or cardiac_images >= FEWEST_PHASES,
         longest_ms=max(row[-1].time_ms - row[0].time_ms for row in rows) if by_trigger else 0.0,
     )
+
+
+def _with_trigger_time(slices: Sequence[Sequence[Cell]]) -> list[list[Cell]]:
+    """Images that have a trigger time, where most have; the grid names those without."""
+    cells = [[cell for cell in row if cell.frame.trigger_time_ms is not None] for row in slices]
+    most = 2 * sum(map(len, cells)) > sum(map(len, slices))
+    return [row for row in cells if row] if most else []
 
 
 def _judged(routed: Proposal, shape: _Shape) -> Proposal:

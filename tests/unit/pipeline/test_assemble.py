@@ -172,7 +172,7 @@ def test_a_missing_slice_is_named_and_bridged(tmp_path: Path) -> None:
     for t in range(PHASES):
         del files[uid_of(t, 2)]
     stack = assembled(files)
-    assert stack.missing == ("between slices 2 and 3: 1 slice(s) missing",)
+    assert stack.missing == ("between slices 2 and 3: 1 slice missing",)
     assert stack.missing_fraction == pytest.approx(0.25)
     np.testing.assert_allclose(stack.slice_extent_mm, [8, 12, 12], atol=1e-5)
 

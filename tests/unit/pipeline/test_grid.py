@@ -119,7 +119,7 @@ def test_a_missing_slice_is_counted_and_named() -> None:
     headers = {key: header for key, header in stack_headers(6, 4).items() if key[1] != 2}
     grid = build_grid(headers.values())
     assert (grid.n_slices, grid.missing_slices, grid.evenly_spaced) == (5, 1, False)
-    assert grid.missing == ("between slices 2 and 3: 1 slice(s) missing",)
+    assert grid.missing == ("between slices 2 and 3: 1 slice missing",)
     assert grid.missing_fraction == pytest.approx(1 / 6)
     np.testing.assert_allclose(grid.slice_extent_mm, [8, 12, 12, 8, 8])
     assert grid.slice_extent_mm.sum() == pytest.approx(48)
@@ -187,7 +187,26 @@ def test_temporal_position_orders_where_trigger_time_is_absent() -> None:
     grid = build_grid(reversed(headers))
     assert uids(grid) == expected_uids(3, 4)
     np.testing.assert_allclose(grid.trigger_times_ms, [0, 200, 400, 600])
-    assert grid.missing == ("trigger times; phases are ordered by temporal position",)
+    assert grid.missing == (
+        "trigger times; phases are ordered by temporal position, and stated times are estimates",
+    )
+
+
+def test_temporal_positions_are_spread_over_a_usual_beat_where_none_is_stated() -> None:
+    headers = [
+        with_frame(header, trigger_time_ms=None, temporal_position=t + 1)
+        for (t, z), header in stack_headers(3, 4).items()
+    ]
+    np.testing.assert_allclose(build_grid(headers).trigger_times_ms, [0, 250, 500, 750])
+
+
+@pytest.mark.parametrize(("far", "absent"), [(56.0, 2), (52.0, 1), (94.5, 6), (46.0, 0), (44.0, 0)])
+def test_a_wide_gap_counts_the_slices_that_would_fit(far: float, absent: int) -> None:
+    headers = stack_headers(5, 2)
+    for t in range(2):
+        headers[t, 5] = instance_header(f"9.{t}", frame_header(far, 10 + 40.0 * t))
+    grid = build_grid(headers.values())
+    assert (grid.missing_slices, grid.evenly_spaced) == (absent, False)
 
 
 def test_missing_temporal_position_is_placed_exactly() -> None:

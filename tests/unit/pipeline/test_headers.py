@@ -85,6 +85,14 @@ def test_delay_time_counts_where_a_classic_instance_has_no_trigger_time() -> Non
     assert read_header(content(data)).frames[0].trigger_time_ms == 77.5
 
 
+def test_heart_rate_stands_in_for_the_interval() -> None:
+    data = dataset()
+    data.HeartRate = 75
+    assert read_header(content(data)).nominal_interval_ms == 800.0
+    data.HeartRate = 0
+    assert read_header(content(data)).nominal_interval_ms is None
+
+
 def test_enhanced_instance() -> None:
     data = enhanced_dataset(3, 2, np.zeros((2, 3, 4, 5), np.uint16))
     header = read_header(content(data))

@@ -255,6 +255,16 @@ def test_a_series_that_is_not_gated() -> None:
     left_alone(dynamic, "not gated to the heart")
 
 
+def test_an_image_without_trigger_time_is_named_by_the_grid() -> None:
+    headers = stack_headers(5, 8)
+    headers[1, 1] = with_frame(headers[1, 1], trigger_time_ms=None)
+    proposal = only(list(headers.values()))
+    assert proposal.pipeline == "cine"
+    with pytest.raises(Rejection) as caught:
+        build_grid(proposal.headers)
+    assert caught.value.sop_instance_uid == headers[1, 1].sop_instance_uid
+
+
 def test_times_over_many_beats_are_a_dynamic_series() -> None:
     left_alone(list(stack_headers(5, 8, interval_ms=[2000.0] * 5).values()), "14.0 s")
 
