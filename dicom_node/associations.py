@@ -8,10 +8,12 @@ from dataclasses import asdict, dataclass, field
 from typing import cast
 
 import structlog
+from pydicom.uid import UID
 from pynetdicom import evt
 from pynetdicom.association import Association
 from pynetdicom.pdu_primitives import A_ASSOCIATE
 
+from dicom_node.encoded import is_valid_uid, printable_uid
 from dicom_node.policy import FAULT, STOPPING, AssociationPolicy, AssociationRequest, Refusal
 
 log = structlog.get_logger()
@@ -176,7 +178,7 @@ class Associations:
         log.info(
             "association accepted",
             contexts=len(event.assoc.accepted_contexts),
-            contexts_refused=len(event.assoc.rejected_contexts),
+            sop_classes_refused=_refused_sop_classes(event.assoc),
             **asdict(caller_of(event.assoc)),
         )
 
@@ -221,6 +223,17 @@ def caller_of(association: Association) -> Caller:
     requestor = association.requestor
     title = cast(A_ASSOCIATE, requestor.primitive).calling_ae_title or ""
     return Caller(title.strip(), requestor.address)
+
+
+def _refused_sop_classes(association: Association) -> list[str]:
+    """Names of the SOP classes that were proposed and are accepted in no transfer syntax."""
+    accepted = {context.abstract_syntax for context in association.accepted_contexts}
+    proposed = {context.abstract_syntax for context in association.rejected_contexts}
+    return sorted(_sop_class_name(str(uid)) for uid in proposed - accepted)
+
+
+def _sop_class_name(uid: str) -> str:
+    return UID(uid).name if is_valid_uid(uid) else printable_uid(uid)
 
 
 def _is_idle(association: Association, session: Session) -> bool:

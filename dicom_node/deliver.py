@@ -76,6 +76,7 @@ class Deliverer:
         now = datetime.now(UTC)
         destination = self._destination
         patience = timedelta(days=destination.give_up_after_days)
+        retried = 0
         for delivery in deliveries:
             if now - delivery.created_at >= patience:
                 self._storage.outbox.park(delivery, error, now)
@@ -90,9 +91,11 @@ class Deliverer:
                 delivery.attempts + 1, destination.retry_first_s, destination.retry_max_s
             )
             self._storage.outbox.mark_failed(delivery, error, now + timedelta(seconds=delay))
-        log.warning(
-            "not delivered, will be tried again",
-            destination=destination.name,
-            objects=len(deliveries),
-            reason=error,
-        )
+            retried += 1
+        if retried:
+            log.warning(
+                "not delivered, will be tried again",
+                destination=destination.name,
+                objects=retried,
+                reason=error,
+            )
