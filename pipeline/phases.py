@@ -11,6 +11,10 @@ from pipeline.headers import FrameHeader, InstanceHeader
 
 # Images of a slice nearer in time than this are one phase taken twice.
 SAME_TIME_MS = 1.0
+# Intervals between phases of two slices of a stack differ by less than this factor.
+LONGEST_INTERVAL = 1.5
+# A gap is looked at as fewer than this many intervals.
+MOST_PARTS = 5
 # R-R interval at 60 beats a minute; times made with it are said to be estimates.
 USUAL_BEAT_MS = 1000.0
 # Deviation from a whole number of intervals within which the phases of a slice are evenly spaced.
@@ -198,7 +202,10 @@ def align(rows: Sequence[Sequence[TimedCell]]) -> tuple[list[list[int]], int]:
     return [
         list(range(n_phases))
         if len(row) == n_phases
-        else _nearest_rising(row / _own_interval_ms(row, usual_ms), reference)
+        else min(
+            _nearest_rising(row / interval_ms, reference)
+            for interval_ms in _own_intervals_ms(row, usual_ms)
+        )[1]
         for row in times
     ], n_phases
 
@@ -220,16 +227,21 @@ def _interval_ms(times: Float64) -> float:
     return float(np.median(np.diff(times))) if len(times) > 1 else 0.0
 
 
-def _own_interval_ms(times: Float64, usual_ms: float) -> float:
-    """Interval of a slice that lacks phases, at its own heart rate.
+def _own_intervals_ms(times: Float64, usual_ms: float) -> list[float]:
+    """What the interval of a slice that lacks phases may be: the usual one, or its own.
 
-    Where its median interval is about twice the usual one it lacks every second phase.
+    Its own is a gap between its images, or a part of one where phases are missing, that its heart
+    rate makes likely.
     """
-    own_ms = _interval_ms(times)
-    return own_ms / max(round(own_ms / usual_ms), 1) if own_ms > 0 else usual_ms
+    gaps = np.diff(times)
+    own = [
+        float(gap) / parts for gap in (*gaps, _interval_ms(times)) for parts in range(1, MOST_PARTS)
+    ]
+    near = {ms for ms in own if 1 / LONGEST_INTERVAL < ms / usual_ms < LONGEST_INTERVAL}
+    return [usual_ms, *sorted(near)]
 
 
-def _nearest_rising(times: Float64, reference: Float64) -> list[int]:
+def _nearest_rising(times: Float64, reference: Float64) -> tuple[float, list[int]]:
     """Rising choice of reference times with the least summed distance, by dynamic programming.
 
     Parameters
@@ -239,8 +251,10 @@ def _nearest_rising(times: Float64, reference: Float64) -> list[int]:
 
     Returns
     -------
-    list [m] of int
-        Indices into `reference`.
+    distance : float
+        The summed distance.
+    indices : list [m] of int
+        Into `reference`.
     """
     cost = np.abs(times[:, None] - reference[None, :])
     best = np.full((len(times) + 1, len(reference) + 1), np.inf)
@@ -251,4 +265,4 @@ def _nearest_rising(times: Float64, reference: Float64) -> list[int]:
     for i in reversed(range(len(times))):
         end = int(np.argmin(best[i + 1, : end + 1])) - 1
         chosen.append(end)
-    return chosen[::-1]
+    return float(best[-1, -1]), chosen[::-1]
