@@ -21,7 +21,9 @@ TEXTS: Mapping[str, Mapping[str, str]] = {
         "(2-D U-net, heart-centred crop, mean over the image and its mirror image).",
         "intended_use": "Volumes, ejection fractions and LV mass from short-axis cine stacks, "
         "shown to a physician who checks the contours. Papillary muscles count as cavity.",
-        "limits": LIMITS_OF_ALL + " The basal and the apical slice are where it errs most.",
+        "limits": LIMITS_OF_ALL + " The basal and the apical slice are where it errs most. The "
+        "RV comes out too large at ES; on Sunnybrook the LV comes out too small, more so at ES, which "
+        "raises the ejection fraction.",
     },
     "heart_localiser": {
         "summary": "Finds the LV in whole short-axis cine images at 3 mm (2-D U-net), the centre "
@@ -29,7 +31,8 @@ TEXTS: Mapping[str, Mapping[str, str]] = {
         "intended_use": "Placing the crop of the segmenter and choosing the slices that enter "
         "volumes.",
         "limits": LIMITS_OF_ALL + " Slices at the edge of the ventricle are a matter of "
-        "definition: the fitted one is the label of ACDC.",
+        "definition: the fitted one is the label of ACDC. Basal slices without label are often "
+        "taken for LV.",
     },
 }
 DATA_OF_SET: Mapping[str, str] = {
