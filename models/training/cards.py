@@ -22,8 +22,8 @@ TEXTS: Mapping[str, Mapping[str, str]] = {
         "intended_use": "Volumes, ejection fractions and LV mass from short-axis cine stacks, "
         "shown to a physician who checks the contours. Papillary muscles count as cavity.",
         "limits": LIMITS_OF_ALL + " The basal and the apical slice are where it errs most. The "
-        "RV comes out too large at ES; on Sunnybrook the LV comes out too small, more so at ES, which "
-        "raises the ejection fraction.",
+        "RV comes out too large at ES; on Sunnybrook the LV comes out too small, more so at ES, "
+        "which raises the ejection fraction.",
     },
     "heart_localiser": {
         "summary": "Finds the LV in whole short-axis cine images at 3 mm (2-D U-net), the centre "
@@ -36,11 +36,11 @@ TEXTS: Mapping[str, Mapping[str, str]] = {
     },
 }
 DATA_OF_SET: Mapping[str, str] = {
-    "acdc": "ACDC patients 001-100, CC BY-NC-SA 4.0: O. Bernard, A. Lalande, C. Zotti, "
+    "acdc": "ACDC, 70 of the patients 001-100 (models/split.json), CC BY-NC-SA 4.0: O. Bernard, A. Lalande, C. Zotti, "
     "F. Cervenansky, et al., Deep Learning Techniques for Automatic MRI Cardiac Multi-structures "
     "Segmentation and Diagnosis: Is the Problem Solved?, IEEE Transactions on Medical Imaging "
     "37(11), 2514-2525, 2018, doi:10.1109/TMI.2018.2837502",
-    "sunnybrook": "Sunnybrook Cardiac Data, CC0: P. Radau, Y. Lu, K. Connelly, G. Paul, A. Dick, "
+    "sunnybrook": "Sunnybrook Cardiac Data, 20 patients (models/split.json), CC0: P. Radau, Y. Lu, K. Connelly, G. Paul, A. Dick, "
     "G. Wright, Evaluation framework for algorithms segmenting short axis cardiac MRI, The MIDAS "
     "Journal, 2009",
     "synthetic": "Synthetic hearts of this product (models.synthetic), Apache-2.0",
