@@ -73,7 +73,7 @@ class CineStack:
     trigger_times_ms : float64 [t]
         Median over the slices.
     missing : tuple of str
-        What is missing, in words (cells, slices, declared but absent images); empty when whole.
+        What is missing or uneven, in words (cells, slices, declared but absent images).
     missing_fraction : float
         Share of the slice x phase grid, evident missing slices included, that is absent.
     headers : mapping of SOP Instance UID to Dataset

@@ -43,8 +43,8 @@ def _statements(case: CineCase) -> Iterator[ContentItem]:
         yield _text(COMMENT, sentence)
     yield CodeContentItem(PAPILLARY_MUSCLES, PAPILLARY_INCLUDED, RelationshipTypeValues.CONTAINS)
     yield from _quality(case.quality)
-    for missing in case.stack.missing:
-        yield _text(FINDING, f"Missing: {missing}")
+    for note in case.stack.missing:
+        yield _text(FINDING, f"Stack: {note}")
     for note in header_notes(case.stack):
         yield _text(COMMENT, f"Source headers: {note}")
 

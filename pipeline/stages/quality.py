@@ -137,7 +137,10 @@ def check_missing_images(case: CineCase) -> QualityFinding:
     check, share = "missing_images", case.stack.missing_fraction
     if not case.stack.missing:
         return QualityFinding(check, Verdict.OK, "no image is missing", share)
-    reason = "missing: " + "; ".join(case.stack.missing)
+    named = "; ".join(case.stack.missing)
+    if share == 0:  # headers may declare what was never acquired: that alone is no verdict
+        return QualityFinding(check, Verdict.OK, f"the grid is whole; noted: {named}", share)
+    reason = f"missing: {named}"
     if share >= MISSING_SHARE_WITHHELD:
         return QualityFinding(check, Verdict.WITHHELD, reason, share, VOLUMETRIC)
     return QualityFinding(check, Verdict.REVIEW, reason, share)

@@ -166,7 +166,8 @@ def test_label_maps_without_any_label(good):
 
 
 @pytest.mark.parametrize(
-    ("share", "verdict", "kept"), [(0.02, "review", True), (0.34, "withheld", False)]
+    ("share", "verdict", "kept"),
+    [(0.0, "ok", True), (0.02, "review", True), (0.34, "withheld", False)],
 )
 def test_missing_images_are_named(share, verdict, kept):
     missing = ("slice 4: phase 7 missing", "one slice between 5 and 6")

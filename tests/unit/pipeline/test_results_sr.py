@@ -301,7 +301,7 @@ def test_names_what_is_missing_and_what_is_wrong_in_the_headers():
     with tolerant_headers():
         case = make_case(holes=frozenset({(3, 2)}), header={"StudyDate": "20120000"})
     said = " ".join(statements(reread(report(case))))
-    assert "Missing: slice 2: phase 3" in said
+    assert "Stack: slice 2: phase 3" in said
     assert "StudyDate" in said
 
 
