@@ -22,6 +22,8 @@ SEG = "1.2.840.10008.5.1.4.1.1.66.4"
 SR = "1.2.840.10008.5.1.4.1.1.88.34"
 # Small for speed, and as whole as a real stack: end slices without LV, enough phases to detect.
 SMALL = {"rows": 96, "columns": 96, "pixel_spacing_mm": (2.6, 2.6), "phases": 8, "slices": 9}
+# Smaller still, for tests that look at the way of a study rather than at its numbers.
+TINY = {"rows": 128, "columns": 128, "pixel_spacing_mm": (1.6, 1.6), "phases": 4, "slices": 8}
 _CHECKED_AS = ("Segmentation", "Comprehensive3DSR")
 
 
@@ -72,7 +74,7 @@ def forget(archive: Orthanc, study_instance_uid: str) -> None:
     """Delete a study from an archive."""
     found = archive.find("Study", StudyInstanceUID=study_instance_uid)
     if found:
-        archive.ask("/tools/bulk-delete", {"Resources": found})
+        archive.download("/tools/bulk-delete", {"Resources": found})
 
 
 def of_class(objects: Sequence[Dataset], sop_class_uid: str) -> list[Dataset]:

@@ -1,0 +1,69 @@
+"""Memory of the node and of its worker process stays flat from study to study."""
+
+import re
+from pathlib import Path
+from statistics import median
+
+import pytest
+
+from tests.acceptance.conftest import StartNode
+from tests.acceptance.node import RunningNode, storescu
+from tests.acceptance.studies import small_study
+from tests.integration.peers import Orthanc
+
+# Several MB of images a study, so that keeping even one copy of each shows.
+SIZE = {"rows": 192, "columns": 192, "pixel_spacing_mm": (1.6, 1.6), "phases": 8, "slices": 9}
+STUDY_MB = 192 * 192 * 8 * 9 * 4 / 1e6
+WARM_UP = 3  # libraries, networks and allocators take what they keep
+
+
+def resident_mb(pid: int) -> float:
+    """Resident memory of a process."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    (kilobytes,) = re.findall(r"^VmRSS:\s+(\d+) kB", status, re.MULTILINE)
+    return int(kilobytes) / 1000
+
+
+def children(pid: int) -> list[int]:
+    """Child processes of all threads of a process."""
+    lists = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for one in lists for child in one.read_text().split()]
+
+
+def memory_mb(node: RunningNode) -> dict[str, float]:
+    """Resident memory of `serve` and of the largest of its children, the worker."""
+    return {
+        "node": resident_mb(node.pid),
+        "worker": max(resident_mb(child) for child in children(node.pid)),
+    }
+
+
+def measure(node: RunningNode, folder: Path, studies: int) -> list[dict[str, float]]:
+    """Send studies one after the other; memory after each."""
+    found = []
+    for seed in range(studies):
+        study = small_study(folder / str(seed), 100 + seed, **SIZE)
+        storescu(study.files, node.address)
+        node.wait_settled(study.uid)
+        found.append(memory_mb(node))
+    return found
+
+
+def growth_mb(found: list[dict[str, float]], process: str) -> float:
+    """Growth per study after the warm-up: median of the later half less that of the earlier."""
+    values = [one[process] for one in found[WARM_UP:]]
+    half = len(values) // 2
+    return (median(values[-half:]) - median(values[:half])) / (len(values) - half)
+
+
+@pytest.mark.parametrize(
+    "studies", [pytest.param(7, id="short"), pytest.param(20, marks=pytest.mark.campaign)]
+)
+def test_memory_is_flat(
+    studies: int, start_node: StartNode, archive: Orthanc, tmp_path: Path
+) -> None:
+    node = start_node([archive.address])
+    found = measure(node, tmp_path, studies)
+    print(found)
+    for process in ("node", "worker"):
+        assert growth_mb(found, process) < STUDY_MB / 2, found
