@@ -18,7 +18,7 @@ from pipeline.headers import InstanceHeader
 from pipeline.routing import Proposal, propose
 from storage import Storage
 from storage.instances import ChangedStudy, StoredInstance
-from storage.jobs import JobInput
+from storage.job import JobInput
 from storage.stacks import Stack, StackProposal
 from storage.states import StackState
 

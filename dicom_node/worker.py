@@ -26,7 +26,9 @@ from dicom_node.job import (
 from dicom_node.send import next_delay
 from pipeline.analysis import ResultIdentity
 from storage import Storage
-from storage.jobs import Job, LeaseLost, NewResult
+from storage.errors import LeaseLost
+from storage.job import Job
+from storage.results import NewResult
 
 log = structlog.get_logger()
 
@@ -169,7 +171,7 @@ class Worker:
                 sop_instance_uid=item.sop_instance_uid,
                 sop_class_uid=item.sop_class_uid,
                 series_instance_uid=item.series_instance_uid,
-                path=self._storage.folder.write_result(job, item.role, item.path.read_bytes()),
+                path=self._storage.folder.persist_result(job, item.role, item.path.read_bytes()),
             )
             for item in completed.results
         ]

@@ -19,13 +19,10 @@ import uuid
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from config.schema import StorageSettings
 from storage.errors import StorageFull, StorageInUse
-
-if TYPE_CHECKING:
-    from storage.jobs import Job
+from storage.job import Job
 
 MEGABYTE = 1_000_000
 TEMPORARY_SUFFIX = ".tmp"
@@ -103,7 +100,7 @@ class DataFolder:
             raise ValueError("a digest is 64 lower-case hexadecimal digits (SHA-256)")
         return self.root / "instances" / digest[:2] / f"{digest}.dcm"
 
-    def persist_result(self, job: "Job", name: str, content: bytes) -> Path:
+    def persist_result(self, job: Job, name: str, content: bytes) -> Path:
         """Write one result object so that it survives a power cut.
 
         Parameters
@@ -130,8 +127,6 @@ class DataFolder:
         path = folder / f"{name}.{hashlib.sha256(content).hexdigest()[:16]}.dcm"
         self.write(path, content)
         return path
-
-    write_result = persist_result
 
     def write(self, path: Path, content: bytes) -> None:
         """Write a file whole or not at all; on return it survives a power cut.

@@ -2,18 +2,16 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import Connection, Row, insert, select, update
 
 from storage.database import insert_row, listed
 from storage.errors import LeaseLost, OriginalsDeleted
+from storage.job import Job
 from storage.schema import instances, job_inputs, jobs, stacks
 from storage.stacks import Stack, withdraw_jobs
 from storage.states import OPEN_JOB_STATES, JobState, StackState
-
-if TYPE_CHECKING:
-    from storage.jobs import Job
 
 _ENDED = (JobState.COMPLETED, JobState.REJECTED)
 _COUNTING = (*OPEN_JOB_STATES, *_ENDED, JobState.PARKED)
@@ -24,7 +22,7 @@ def job_row(connection: Connection, job_id: int) -> Row[Any]:
     return connection.execute(select(jobs).where(jobs.c.id == job_id)).one()
 
 
-def held_row(connection: Connection, job: "Job") -> Row[Any]:
+def held_row(connection: Connection, job: Job) -> Row[Any]:
     """Return the row of a job that the caller still holds.
 
     Raises

@@ -11,7 +11,8 @@ import pytest
 from config.schema import StorageSettings
 from storage import Storage, open_storage
 from storage.instances import NewInstance, Stored
-from storage.jobs import Job, JobInput, NewResult
+from storage.job import Job, JobInput
+from storage.results import NewResult
 from storage.stacks import Stack, StackProposal
 
 START = datetime(2026, 1, 1, 12, tzinfo=UTC)

@@ -1,0 +1,52 @@
+"""A job and what it is computed from."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class JobInput:
+    """One instance of the stack that a job computes."""
+
+    sop_instance_uid: str
+    digest: str
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job.
+
+    Attributes
+    ----------
+    stack_id, study_instance_uid, pipeline, source_ae_titles
+        The stack that is computed.
+    inputs : tuple of JobInput
+        What it is computed from.
+    trigger : str
+        Why it was started.
+    early : bool
+        It was started before it was certain that nothing more comes.
+    result_seed, generation, created_at
+        Fixed when the job was queued, so that another attempt makes the same bytes: what decides
+        the result series, the InstanceNumber (1, 2, ...) and the content time.
+    attempts : int
+        How often it was started, this time included.
+    lease : str or None
+        Names this claim: only who holds it may end the job. None while it is queued.
+    """
+
+    id: int
+    stack_id: int
+    study_instance_uid: str
+    pipeline: str
+    source_ae_titles: tuple[str, ...]
+    inputs: tuple[JobInput, ...]
+    trigger: str
+    early: bool
+    result_seed: str
+    generation: int
+    created_at: datetime
+    attempts: int
+    lease: str | None
