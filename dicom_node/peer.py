@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from pydantic import TypeAdapter, ValidationError
-from pydicom.uid import ExplicitVRLittleEndian
+from pydicom.uid import UID, ExplicitVRLittleEndian
 from pynetdicom import evt
 from pynetdicom.association import Association
 from pynetdicom.dimse_primitives import C_ECHO, C_FIND, C_STORE
@@ -236,7 +236,9 @@ def _why_not(association: Association) -> str:
     if association.is_rejected and answer is not None:
         return f"association rejected: {answer.result_str}, {answer.reason_str}"
     if association.rejected_contexts:
-        return "none of the proposed SOP classes and transfer syntaxes is accepted"
+        proposed = {str(context.abstract_syntax) for context in association.rejected_contexts}
+        names = ", ".join(sorted(UID(uid).name for uid in proposed))
+        return f"none of the proposed SOP classes and transfer syntaxes is accepted: {names}"
     return "association aborted by the peer, or no answer in time"
 
 

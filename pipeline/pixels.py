@@ -84,6 +84,7 @@ def decode_instance(path: Path, sop_instance_uid: str) -> DecodedInstance:
     with quiet_pydicom():
         try:
             dataset = dcmread(BytesIO(content))
+            _refuse_no_pixels(dataset, sop_instance_uid)
             _refuse_colour(dataset, sop_instance_uid)
             _refuse_cut_codestream(dataset)
             images = _modality_values(dataset)
@@ -94,6 +95,11 @@ def decode_instance(path: Path, sop_instance_uid: str) -> DecodedInstance:
                 sop_instance_uid,
             ) from error
     return DecodedInstance(_without_pixels(dataset), digest, images)
+
+
+def _refuse_no_pixels(dataset: Dataset, sop_instance_uid: str) -> None:
+    if "PixelData" not in dataset:
+        raise Rejection("unreadable_pixels", "it has no pixel data", sop_instance_uid)
 
 
 def _refuse_colour(dataset: Dataset, sop_instance_uid: str) -> None:
