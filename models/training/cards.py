@@ -36,13 +36,14 @@ TEXTS: Mapping[str, Mapping[str, str]] = {
     },
 }
 DATA_OF_SET: Mapping[str, str] = {
-    "acdc": "ACDC, 70 of the patients 001-100 (models/split.json), CC BY-NC-SA 4.0: O. Bernard, A. Lalande, C. Zotti, "
-    "F. Cervenansky, et al., Deep Learning Techniques for Automatic MRI Cardiac Multi-structures "
-    "Segmentation and Diagnosis: Is the Problem Solved?, IEEE Transactions on Medical Imaging "
+    "acdc": "ACDC, 70 of the patients 001-100 (models/split.json), CC BY-NC-SA 4.0: "
+    "O. Bernard, A. Lalande, C. Zotti, F. Cervenansky, et al., Deep Learning Techniques "
+    "for Automatic MRI Cardiac Multi-structures Segmentation and Diagnosis: "
+    "Is the Problem Solved?, IEEE Transactions on Medical Imaging "
     "37(11), 2514-2525, 2018, doi:10.1109/TMI.2018.2837502",
-    "sunnybrook": "Sunnybrook Cardiac Data, 20 patients (models/split.json), CC0: P. Radau, Y. Lu, K. Connelly, G. Paul, A. Dick, "
-    "G. Wright, Evaluation framework for algorithms segmenting short axis cardiac MRI, The MIDAS "
-    "Journal, 2009",
+    "sunnybrook": "Sunnybrook Cardiac Data, 20 patients (models/split.json), CC0: "
+    "P. Radau, Y. Lu, K. Connelly, G. Paul, A. Dick, G. Wright, Evaluation framework "
+    "for algorithms segmenting short axis cardiac MRI, The MIDAS Journal, 2009",
     "synthetic": "Synthetic hearts of this product (models.synthetic), Apache-2.0",
 }
 
