@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dicom_node.peer import PeerAddress
-from tests.acceptance.node import RunningNode
+from tests.acceptance.node import Destination, RunningNode
 from tests.integration.peers import Orthanc
 
 StartNode = Callable[..., RunningNode]
@@ -39,7 +38,7 @@ def start_node(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Start
     request.node.stash[_LOG_OF_NODES] = nodes
 
     def start(
-        destinations: Sequence[PeerAddress] = (), *, folder: str = "node", **tables: object
+        destinations: Sequence[Destination] = (), *, folder: str = "node", **tables: object
     ) -> RunningNode:
         running = RunningNode(tmp_path / folder, destinations, **tables)
         nodes.append(running)

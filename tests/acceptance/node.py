@@ -19,6 +19,7 @@ from tests.integration.peers import ENVIRONMENT, dcmtk, free_port, listens, wait
 
 AE_TITLE = "CARDIACCAD"
 SCANNER = "SCANNER"
+Destination = PeerAddress | Mapping[str, object]
 _SHOWN_LINES = 60
 _DEFAULTS: dict[str, dict[str, object]] = {
     "completion": {"quiet_s": 60.0, "sweep_interval_s": 0.2},
@@ -35,15 +36,15 @@ class RunningNode:
     ----------
     folder : Path
         Holds `node.toml`, the log and the data folder; one that exists is taken up again.
-    destinations : sequence of PeerAddress
-        Who gets the results; named `archive`, `archive-2` and so on.
+    destinations : sequence of PeerAddress or mapping
+        Who gets the results; named `archive`, `archive-2` and so on. See `destination` for others.
     **tables : mapping
         More keys of the configuration, by table: ``completion={"quiet_s": 2}``; lists of tables
         (``peers``, ``routes``) as lists of mappings.
     """
 
     def __init__(
-        self, folder: Path, destinations: Sequence[PeerAddress] = (), **tables: object
+        self, folder: Path, destinations: Sequence[Destination] = (), **tables: object
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
@@ -181,6 +182,19 @@ class RunningNode:
         return "\n".join(self.log_path.read_text().splitlines()[-lines:])
 
 
+def destination(peer: PeerAddress, name: str, **keys: object) -> Mapping[str, object]:
+    """Table of a destination that is tried again soon; `keys` are more of its keys."""
+    return {
+        "name": name,
+        "ae_title": peer.ae_title,
+        "host": peer.host,
+        "port": peer.port,
+        "retry_first_s": 0.5,
+        "retry_max_s": 2,
+        **keys,
+    }
+
+
 def storescu(
     files: Iterable[Path],
     to: PeerAddress,
@@ -218,7 +232,7 @@ def brief(status: NodeStatus) -> str:
 
 
 def _tables(
-    port: int, destinations: Sequence[PeerAddress], tables: Mapping[str, object]
+    port: int, destinations: Sequence[Destination], tables: Mapping[str, object]
 ) -> dict[str, object]:
     node = {
         "ae_title": AE_TITLE,
@@ -232,14 +246,9 @@ def _tables(
         merge = isinstance(given, Mapping) and isinstance(known, Mapping)
         found[name] = {**known, **given} if merge else given  # type: ignore[dict-item]
     found["destinations"] = [
-        {
-            "name": f"archive-{number}" if number > 1 else "archive",
-            "ae_title": peer.ae_title,
-            "host": peer.host,
-            "port": peer.port,
-            "retry_first_s": 0.5,
-            "retry_max_s": 2,
-        }
+        destination(peer, f"archive-{number}" if number > 1 else "archive")
+        if isinstance(peer, PeerAddress)
+        else peer
         for number, peer in enumerate(destinations, start=1)
     ]
     return found

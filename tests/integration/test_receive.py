@@ -6,26 +6,21 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 
 import pytest
 from pydicom import dcmread
-from pydicom.dataset import Dataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import evt
 from pynetdicom.association import Association
-from pynetdicom.dimse_primitives import C_STORE
-from pynetdicom.dsutils import encode, split_dataset
 from pynetdicom.presentation import build_context
 from structlog.testing import capture_logs
 
 from config.errors import PermanentError, TransientError
 from config.schema import PeerSettings
-from dicom_node.encoded import InstanceUids, file_header
+from dicom_node.encoded import file_header
 from dicom_node.errors import CannotListen, PeerUnavailable
 from dicom_node.network import STORED_SOP_CLASSES
 from dicom_node.peer import OutgoingAssociation, PeerAddress, echo, open_association
@@ -47,6 +42,7 @@ from tests.integration.peers import (
     uids_of,
     wait_until,
 )
+from tests.integration.raw import ask, calling, request_of, store, write_raw
 
 MR = "1.2.840.10008.5.1.4.1.1.4"
 
@@ -131,53 +127,6 @@ def test_uids_with_leading_zeros_are_taken(
 
 
 # Statuses
-
-
-def write_raw(
-    folder: Path,
-    dataset: Dataset,
-    *,
-    uids: InstanceUids | None = None,
-    cut: int = 0,
-    replace: tuple[bytes, bytes] = (b"", b""),
-) -> Path:
-    """Write a file whose data set does not fit its file meta information, or is damaged."""
-    content = (encode(dataset, False, True) or b"").replace(*replace)
-    header = file_header(
-        uids or uids_of(dataset), ExplicitVRLittleEndian, "SENDER", "1.2.3", "TEST"
-    )
-    path = folder / "raw.dcm"
-    path.write_bytes(header + content[: len(content) - cut])
-    return path
-
-
-def request_of(path: Path) -> C_STORE:
-    meta, offset = split_dataset(path)
-    request = C_STORE()
-    request.MessageID = 9
-    request.Priority = 0
-    request.AffectedSOPClassUID = meta.MediaStorageSOPClassUID
-    request.AffectedSOPInstanceUID = str(meta["MediaStorageSOPInstanceUID"].repval).strip("'")
-    request.DataSet = BytesIO(path.read_bytes()[offset:])
-    return request
-
-
-@contextmanager
-def calling(
-    node: PeerAddress, transfer_syntax: str = ExplicitVRLittleEndian
-) -> Iterator[OutgoingAssociation]:
-    with open_association(node, "SENDER", [build_context(MR, transfer_syntax)]) as association:
-        yield association
-
-
-def ask(association: OutgoingAssociation, path: Path) -> int:
-    """Store what `send_files` would not send; returns the status."""
-    return list(association.ask(request_of(path), 1))[-1].status
-
-
-def store(node: PeerAddress, path: Path, transfer_syntax: str = ExplicitVRLittleEndian) -> int:
-    with calling(node, transfer_syntax) as association:
-        return ask(association, path)
 
 
 def library(association: OutgoingAssociation) -> Association:
