@@ -82,7 +82,11 @@ def test_own_results_that_come_back_are_stored_and_left_alone(
     storescu(files, node.address)
     for item in before:
         series = item.SeriesInstanceUID
-        node.wait_for(lambda status, uid=series: is_left_alone(with_series(status, uid), 1))
+        status = node.wait_for(
+            lambda status, uid=series: is_left_alone(with_series(status, uid), 1)
+        )
+        (stack,) = with_series(status, series)
+        assert stack.reason == "left alone: a result this node wrote"
     after = node.wait_settled(study.uid)
     assert after.generation == measured.generation
     assert uids(returned(archive, study.uid)) == uids(before)
