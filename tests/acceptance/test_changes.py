@@ -119,10 +119,13 @@ def test_another_patient_stops_what_was_not_delivered(
     node = start_node([late_archive.address])
     storescu(study.files, node.address)
     node.wait_for(lambda status: [box.pending for box in status.outbox] == [3])
-    storescu(rewritten(study.files, tmp_path / "new", PatientID=NEW_ID), node.address)
-    status = node.wait_for(lambda status: [s.generation for s in status.stacks] == [2])
+    corrected = rewritten(study.files, tmp_path / "new", PatientID=NEW_ID)
+    storescu(corrected[:1], node.address)
+    node.wait_for(lambda status: deliveries(status) == [(0, 3, 0)])
+    storescu(corrected[1:], node.address)
+    node.wait_for(lambda status: [s.generation for s in status.stacks] == [2])
     status = node.wait_for(lambda status: status.stacks[0].state is StackState.COMPLETED)
-    assert [(box.pending, box.dropped, box.sent) for box in status.outbox] == [(3, 3, 0)]
+    assert deliveries(status) == [(3, 3, 0)]
     late_archive.start()
     node.wait_settled(study.uid)
     objects = returned(late_archive, study.uid)
@@ -131,3 +134,8 @@ def test_another_patient_stops_what_was_not_delivered(
     text = node.log_path.read_text()
     assert NEW_ID not in text
     assert "SYNTHETIC-11" not in text
+
+
+def deliveries(status: NodeStatus) -> list[tuple[int, int, int]]:
+    """Pending, dropped and sent, per destination."""
+    return [(box.pending, box.dropped, box.sent) for box in status.outbox]
