@@ -38,6 +38,8 @@ from tests.integration.peers import (
 )
 from tests.integration.raw import request_of
 
+UNDER_WAY = (StackState.WAITING, StackState.QUEUED, StackState.RUNNING)
+
 
 @pytest.fixture(scope="module")
 def node(archive: Orthanc, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningNode]:
@@ -131,16 +133,18 @@ def test_a_sop_class_that_is_not_stored_is_named(node: RunningNode, tmp_path: Pa
 
 
 def left_alone(node: RunningNode, study_uid: str, instances: int = 1) -> list[StackStatus]:
-    """Wait until all instances of a study are judged; none of them may be measured."""
-
-    def is_judged(stacks: list[StackStatus]) -> bool:
-        done = all(stack.state in (StackState.UNROUTED, StackState.REJECTED) for stack in stacks)
-        return done and sum(stack.instances for stack in stacks) == instances
+    """Wait until all instances of a study are judged; none of them may have been measured."""
 
     def of_study(stacks: Sequence[StackStatus]) -> list[StackStatus]:
         return [stack for stack in stacks if stack.study_instance_uid == study_uid]
 
-    return of_study(node.wait_for(lambda status: is_judged(of_study(status.stacks))).stacks)
+    def is_judged(stacks: list[StackStatus]) -> bool:
+        under_way = any(stack.state in UNDER_WAY for stack in stacks)
+        return not under_way and sum(stack.instances for stack in stacks) == instances
+
+    stacks = of_study(node.wait_for(lambda status: is_judged(of_study(status.stacks))).stacks)
+    assert {stack.state for stack in stacks} <= {StackState.UNROUTED, StackState.REJECTED}
+    return stacks
 
 
 def reasons_logged(node: RunningNode, stack: StackStatus) -> list[str]:
