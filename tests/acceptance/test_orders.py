@@ -93,7 +93,7 @@ def test_the_order_of_arrival_changes_nothing(
     """Each in a node that never saw the study, to an archive that has forgotten it."""
     forget(archive, study.uid)
     # Only a sender with an association per instance has to wait for quiet.
-    quiet_s = 3 if send is one_association_per_instance else 60
+    quiet_s = 5 if send is one_association_per_instance else 60
     other = start_node([archive.address], completion={"quiet_s": quiet_s})
     send(study.files, other)
     stack = other.wait_settled(study.uid)
