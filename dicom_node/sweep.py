@@ -10,6 +10,7 @@ from datetime import datetime
 
 import structlog
 
+from config.errors import TransientError
 from config.schema import Settings
 from dicom_node.completion import Arrival, decide
 from pipeline.errors import Rejection
@@ -71,6 +72,12 @@ class Sweeper:
             try:
                 self._assess(study, now)
                 self._storage.instances.mark_assessed(study)
+            except TransientError as error:
+                log.warning(
+                    "study not assessed now; the next sweep looks again",
+                    study_instance_uid=study.study_instance_uid,
+                    reason=str(error),
+                )
             except Exception:
                 self._failed.add(study)  # one study must not hold up the others
                 log.exception(
