@@ -48,7 +48,8 @@ def count_series_instances(
     Returns
     -------
     int or None
-        None when the peer has no such series, does not count, or cannot be asked now (logged).
+        None when the peer has no such series, does not count, answers
+        what cannot be read, or cannot be asked now (both logged).
     """
     if peer.query_host is None or peer.query_port is None:
         return None
@@ -56,10 +57,13 @@ def count_series_instances(
     identifier = _identifier(study_instance_uid, series_instance_uid)
     try:
         matches = _find(address, calling_ae_title, identifier, settings)
+        counts = [_count(match, series_instance_uid) for match in matches]
     except PeerUnavailable as error:
         log.warning("query failed", peer=str(address), reason=str(error))
         return None
-    counts = [_count(match, series_instance_uid) for match in matches]
+    except Exception as error:  # noqa: BLE001 - whatever a peer answers, the series goes on
+        log.warning("query answer not understood", peer=str(address), error=type(error).__name__)
+        return None
     return max((count for count in counts if count is not None), default=None)
 
 

@@ -71,6 +71,11 @@ def test_peer_that_is_away() -> None:
         ([(0xFF00, {"SeriesInstanceUID": "1.3"})], None, 0),
         ([(0xFF00, {"SeriesInstanceUID": "1.3", "NumberOfSeriesRelatedInstances": None})], None, 0),
         ([(0xFF00, {"SeriesInstanceUID": "1.4", "NumberOfSeriesRelatedInstances": 5})], None, 0),
+        (
+            [(0xFF00, {"SeriesInstanceUID": "1.3", "NumberOfSeriesRelatedInstances": [5, 6]})],
+            None,
+            1,
+        ),
         ([], None, 0),
         ([(0xA700, None)], None, 1),
         ([(0xC000, None)], None, 1),
