@@ -34,6 +34,8 @@ from pipeline.planes import (
 
 # Two statements of one pixel spacing differ by rounding only.
 PIXEL_SPACING_TOLERANCE = 1e-3
+# Outside of this no heart can be seen; resampling such pixels would need any amount of memory.
+PIXEL_SPACING_RANGE_MM = (0.05, 20.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +212,9 @@ def _refuse_mixture(cells: Sequence[Cell]) -> None:
         if not cell.instance.frame_of_reference_uid:
             raise _at(cell, "no_frame_of_reference", "it names no frame of reference")
         if not lies_somewhere(cell):
-            raise _at(cell, "no_geometry", "position, orientation or spacing absent or no plane")
+            raise _at(
+                cell, "no_geometry", "position, orientation or pixel spacing absent or impossible"
+            )
     spacings = np.array([cell.frame.pixel_spacing_mm for cell in cells], dtype=np.float64)
     usual = np.median(spacings, axis=0)
     off = np.abs(spacings / usual - 1).max(axis=1)
@@ -228,7 +232,8 @@ def lies_somewhere(cell: Cell) -> bool:
         and frame.position_mm is not None
         and unit_axes(frame.orientation) is not None
         and spacing is not None
-        and min(spacing) > 0
+        and min(spacing) >= PIXEL_SPACING_RANGE_MM[0]
+        and max(spacing) <= PIXEL_SPACING_RANGE_MM[1]
     )
 
 

@@ -323,6 +323,8 @@ def test_rotation_within_the_plane_is_another_orientation() -> None:
         {"orientation": (0.0,) * 6},
         {"pixel_spacing_mm": None},
         {"pixel_spacing_mm": (0.0, 1.0)},
+        {"pixel_spacing_mm": (1e-9, 1e-9)},
+        {"pixel_spacing_mm": (1e200, 1e200)},
     ],
 )
 def test_no_geometry(change: dict[str, object]) -> None:
