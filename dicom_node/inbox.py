@@ -6,6 +6,7 @@ from pathlib import Path
 import structlog
 
 from dicom_node.receive import ReceivedInstance
+from pipeline.errors import Rejection
 from pipeline.headers import (
     IDENTITY_KEYWORDS,
     changed_attributes,
@@ -67,7 +68,10 @@ class Inbox:
 
     def _note_new_version(self, instance: ReceivedInstance, old: Path, new: Path) -> None:
         """Log what changed, without values; stop results made for another identity."""
-        changed = changed_attributes(old, new)
+        try:
+            changed = changed_attributes(old, new)
+        except (OSError, Rejection):  # nobody can tell what changed: the worst is assumed
+            changed = tuple(sorted(IDENTITY_KEYWORDS))
         log.warning(
             "instance replaced by another version",
             sop_instance_uid=instance.uids.sop_instance_uid,
@@ -75,10 +79,10 @@ class Inbox:
             changed=list(changed),
         )
         if IDENTITY_KEYWORDS & set(changed):
-            stopped = self._storage.outbox.drop_for_series(
-                instance.uids.series_instance_uid,
+            stopped = self._storage.outbox.drop_outdated(
                 "the patient's identity changed",
                 datetime.now(UTC),
+                instance.uids.series_instance_uid,
             )
             log.warning(
                 "patient identity changed: undelivered results stopped",

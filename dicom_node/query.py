@@ -1,5 +1,7 @@
 """The node as Query SCU: how many instances an archive says a series has."""
 
+import time
+from collections.abc import Sequence
 from io import BytesIO
 
 import structlog
@@ -22,6 +24,7 @@ log = structlog.get_logger()
 
 _DEFAULTS = NodeSettings()
 _FIND = StudyRootQueryRetrieveInformationModelFind
+_SLOW_S = 2.0
 _SYNTAXES = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
 
 
@@ -65,6 +68,53 @@ def count_series_instances(
         log.warning("query answer not understood", peer=str(address), error=type(error).__name__)
         return None
     return max((count for count in counts if count is not None), default=None)
+
+
+class ArchiveCounts:
+    """Asks the peers that can be queried, in their order; the sweep waits meanwhile.
+
+    Time-outs are short, and a peer that took long is left alone for a while: a hanging archive
+    must not hold up the studies. Without an answer the other rules of completion hold.
+
+    Parameters
+    ----------
+    peers : sequence of PeerSettings
+        Those without a query address are not asked.
+    settings : NodeSettings
+        How the node presents itself.
+    rest_s : float, optional
+        How long a slow peer is left alone.
+    """
+
+    def __init__(
+        self, peers: Sequence[PeerSettings], settings: NodeSettings, rest_s: float = 60.0
+    ) -> None:
+        self._peers = [peer for peer in peers if peer.query_host is not None]
+        self._settings = settings.model_copy(
+            update={"acse_timeout_s": 5.0, "dimse_timeout_s": 5.0, "network_timeout_s": 5.0}
+        )
+        self._rest_s = rest_s
+        self._rests_until: dict[str, float] = {}
+
+    def __call__(self, study_instance_uid: str, series_instance_uid: str) -> int | None:
+        """Return how many instances the first peer that knows the series says it has."""
+        for peer in self._peers:
+            if time.monotonic() < self._rests_until.get(peer.ae_title, 0.0):
+                continue
+            started = time.monotonic()
+            count = count_series_instances(
+                peer,
+                self._settings.ae_title,
+                study_instance_uid,
+                series_instance_uid,
+                self._settings,
+            )
+            if time.monotonic() - started > _SLOW_S:
+                self._rests_until[peer.ae_title] = time.monotonic() + self._rest_s
+                log.warning("slow to query: left alone", peer=peer.ae_title, for_s=self._rest_s)
+            if count is not None:
+                return count
+        return None
 
 
 def _identifier(study_instance_uid: str, series_instance_uid: str) -> Dataset:

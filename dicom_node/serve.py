@@ -12,7 +12,7 @@ from config.schema import Settings
 from config.version import SOFTWARE_VERSION
 from dicom_node.deliver import Deliverer
 from dicom_node.inbox import Inbox
-from dicom_node.query import count_series_instances
+from dicom_node.query import ArchiveCounts
 from dicom_node.receive import Receiver
 from dicom_node.sweep import Sweeper
 from dicom_node.worker import Worker
@@ -77,7 +77,7 @@ class Node:
         self._settings = settings
         self._storage = storage
         self._receiver = Receiver(settings.node, settings.peers, Inbox(storage))
-        self._sweeper = Sweeper(storage, settings, self._count_in_archive)
+        self._sweeper = Sweeper(storage, settings, ArchiveCounts(settings.peers, settings.node))
         self._workers = [
             Worker(storage, settings, f"worker-{number}")
             for number in range(settings.worker.processes)
@@ -90,6 +90,7 @@ class Node:
         """Recover from what a crash left, then listen and work."""
         now = datetime.now(UTC)
         self._storage.instances.close_lost_associations(now)
+        self._storage.outbox.drop_outdated("a newer version of an image came", now)
         lost = self._storage.jobs.recover(self._settings.worker.max_attempts, now, all_running=True)
         log.info(
             "node starts",
@@ -147,19 +148,3 @@ class Node:
             log.error("disk full: new instances are refused", free_mb=round(free))
         elif free < storage.warn_free_mb:
             log.warning("disk space is low", free_mb=round(free))
-
-    def _count_in_archive(self, study_instance_uid: str, series_instance_uid: str) -> int | None:
-        """Ask the peers that can be queried, in their order; the first that knows the series."""
-        for peer in self._settings.peers:
-            if peer.query_host is None:
-                continue
-            count = count_series_instances(
-                peer,
-                self._settings.node.ae_title,
-                study_instance_uid,
-                series_instance_uid,
-                self._settings.node,
-            )
-            if count is not None:
-                return count
-        return None

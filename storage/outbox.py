@@ -115,23 +115,34 @@ class Outbox:
         with self._database.write() as connection:
             return drop_deliveries(connection, results.c.stack_id == stack_id, reason, now)
 
-    def drop_for_series(self, series_instance_uid: str, reason: str, now: datetime) -> int:
-        """Stop what was computed from versions of this series' instances that count no more.
+    def drop_outdated(
+        self, reason: str, now: datetime, series_instance_uid: str | None = None
+    ) -> int:
+        """Stop what was computed from versions of instances that count no more.
 
         Open jobs of such versions are taken back too, so that nothing of theirs follows later.
+
+        Parameters
+        ----------
+        reason : str
+            What the deliveries say of it.
+        now : datetime
+            Aware UTC.
+        series_instance_uid : str, optional
+            Of this series alone; without it of all, as at a start after a crash.
 
         Returns
         -------
         int
             How many deliveries were stopped.
         """
-        of_series = select(instances.c.sop_instance_uid).where(
-            instances.c.series_instance_uid == series_instance_uid
-        )
+        concerned = select(instances.c.sop_instance_uid)
+        if series_instance_uid is not None:
+            concerned = concerned.where(instances.c.series_instance_uid == series_instance_uid)
         outdated = (
             select(job_inputs.c.job_id)
             .join(instances, instances.c.id == job_inputs.c.instance_id)
-            .where(~instances.c.is_current, instances.c.sop_instance_uid.in_(of_series))
+            .where(~instances.c.is_current, instances.c.sop_instance_uid.in_(concerned))
         )
         taken_back = (
             update(jobs)

@@ -12,7 +12,7 @@ from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind
 from structlog.testing import capture_logs
 
 from config.schema import NodeSettings, PeerSettings
-from dicom_node.query import count_series_instances
+from dicom_node.query import ArchiveCounts, count_series_instances
 from dicom_node.send import send_files
 from tests.integration.peers import Orthanc, free_port, mr_files, mr_instance, new_uid, save
 
@@ -123,4 +123,25 @@ def test_peer_that_never_answers_costs_no_more_than_the_timeout() -> None:
     settings = NodeSettings(dimse_timeout_s=0.5)
     assert count_series_instances(peer_at(port, "SLOW"), "NODE", "1.2", "1.3", settings) is None
     assert time.monotonic() - began < 2.5
+    server.shutdown()
+
+
+def test_a_slow_peer_is_asked_once_and_left_alone() -> None:
+    asked = []
+
+    def find(_: evt.Event) -> Iterator[tuple[int, Dataset | None]]:
+        asked.append(time.monotonic())
+        time.sleep(2.5)
+        yield 0x0000, None
+
+    entity = AE("SLOW")
+    entity.add_supported_context(StudyRootQueryRetrieveInformationModelFind)
+    port = free_port()
+    server = entity.start_server(
+        ("127.0.0.1", port), block=False, evt_handlers=[(evt.EVT_C_FIND, find)]
+    )
+    assert server is not None
+    counts = ArchiveCounts([PeerSettings(ae_title="X"), peer_at(port, "SLOW")], NodeSettings())
+    assert [counts("1.2", "1.3") for _ in range(3)] == [None, None, None]
+    assert len(asked) == 1
     server.shutdown()

@@ -58,8 +58,15 @@ def test_what_was_stopped_stays_stopped_unless_it_arrived(world):
 def test_results_of_an_outdated_identity_are_stopped(world):
     world.complete("1.1")
     world.store("1.1", "b")
-    assert world.storage.outbox.drop_for_series(SERIES, "identity changed", world.now) == 1
+    assert world.storage.outbox.drop_outdated("identity changed", world.now, SERIES) == 1
     assert world.storage.outbox.due("PACS", world.now) == ()
+
+
+def test_a_start_after_a_crash_stops_outdated_results_of_any_series(world):
+    world.complete("1.1")
+    world.store("1.1", "b")
+    assert world.storage.outbox.drop_outdated("newer version", world.now, "1.2.3.999") == 0
+    assert world.storage.outbox.drop_outdated("newer version", world.now) == 1
 
 
 def test_results_of_the_new_identity_are_not_stopped(world):
@@ -68,7 +75,7 @@ def test_results_of_the_new_identity_are_not_stopped(world):
     (stack,) = world.propose(("cine", {SERIES}))
     world.enqueue(stack)
     world.finish(world.claim(), "PACS")
-    assert world.storage.outbox.drop_for_series(SERIES, "identity changed", world.now) == 0
+    assert world.storage.outbox.drop_outdated("identity changed", world.now, SERIES) == 0
     assert len(world.storage.outbox.due("PACS", world.now)) == 1
 
 
@@ -78,7 +85,7 @@ def test_a_running_job_of_an_outdated_identity_delivers_nothing(world):
     world.enqueue(stack)
     job = world.claim()
     world.store("1.1", "b")
-    world.storage.outbox.drop_for_series(SERIES, "identity changed", world.now)
+    world.storage.outbox.drop_outdated("identity changed", world.now, SERIES)
     assert world.stack(stack).state is StackState.WAITING
     with pytest.raises(LeaseLost):
         world.finish(job, "PACS")
