@@ -18,7 +18,8 @@ demo: install
 	$(BIN)/python -m dicom_node.demo $(if $(STUDY),--study "$(STUDY)")
 
 test: peers check
-	$(BIN)/pytest -m "not campaign" --durations=15
+	$(BIN)/pytest tests/unit -m "not campaign" --numprocesses 2 --dist loadfile
+	$(BIN)/pytest tests/integration tests/acceptance -m "not campaign" --durations=15
 
 campaign: peers check
 	$(BIN)/pytest --durations=30

@@ -9,8 +9,9 @@ only that::
     │   ├── Rejection           pipeline.errors: a study that cannot be measured, and why
     │   ├── WeightsError        models.registry: weights missing, altered or of another shape
     │   ├── SplitError          models.split: a patient on two sides, or one never to be fitted
-    │   ├── StorageInUse, StorageMissing, SchemaTooNew, StorageReadOnly, OriginalsDeleted,
-    │   │   LeaseLost           storage.errors: what the data folder or a claim no longer allows
+    │   ├── StorageInUse, StorageUnusable, StorageMissing, SchemaTooNew, StorageReadOnly,
+    │   │   OriginalsDeleted, LeaseLost
+    │   │                       storage.errors: what the data folder or a claim no longer allows
     │   └── InvalidAddress, CannotListen, MalformedDataSet
     │                           dicom_node.errors: an address, a port, a data set of no use
     └── TransientError          may pass: try again later

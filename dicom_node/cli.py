@@ -77,6 +77,8 @@ def process(paths: Paths, output: OutputOption, config: ConfigOption = None) -> 
         typer.echo(
             f"{entry.status:<10} {entry.pipeline or '-':<6} {len(entry.objects)} objects{reason}"
         )
+    if not findings.series:
+        typer.echo("No DICOM series was found there.")
     typer.echo(f"Findings: {output / 'findings.json'}")
 
 

@@ -138,8 +138,10 @@ def _orthanc(program: str, folder: Path) -> Iterator[OrthancArchive]:
     archive = OrthancArchive(port, http_port)
     try:
         for _ in range(150):
-            if archive.answers() or process.poll() is not None:
+            if archive.answers():
                 break
+            if process.poll() is not None:
+                raise SystemExit(f"Orthanc ended at its start; log: {folder / 'orthanc.log'}")
             time.sleep(0.2)
         else:
             raise SystemExit(f"Orthanc did not start; its log: {folder / 'orthanc.log'}")

@@ -6,19 +6,23 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from rich.console import Console
+from rich.markup import escape
 
 from config.errors import NodeError
 from config.schema import DestinationSettings, Settings
 from dicom_node.errors import PeerUnavailable
 from dicom_node.peer import PeerAddress, echo
 from dicom_node.serve import networks
-from storage.errors import StorageInUse
+from storage.errors import StorageInUse, StorageUnusable
 from storage.folder import DataFolder
 
 RESULT_CLASSES = {
     "1.2.840.10008.5.1.4.1.1.66.4": "Segmentation",
     "1.2.840.10008.5.1.4.1.1.88.34": "Comprehensive 3D SR",
 }
+
+
+_SERVED = "served by a running node"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,16 +47,16 @@ def examine(settings: Settings) -> bool:
     passed = True
     for check in _checks(settings):
         passed = passed and check.ok is not False
-        console.print(f"{marks[check.ok]} {check.name}: {check.says}", highlight=False)
+        console.print(f"{marks[check.ok]} {check.name}: {escape(check.says)}", highlight=False)
     return passed
 
 
 def _checks(settings: Settings) -> Iterator[Check]:
     yield Check("configuration", True, "read, every key known")
     yield from _admission(settings)
-    serving = _is_served(settings)
-    yield Check("data folder", True, f"{settings.storage.folder}, {serving or 'free'}")
-    if not serving:
+    folder = _data_folder(settings)
+    yield folder
+    if folder.says != _SERVED:
         yield _port(settings)
     yield _disk(settings)
     if not settings.destinations:
@@ -72,15 +76,18 @@ def _admission(settings: Settings) -> Iterator[Check]:
         yield Check("peers", True, f"may push: {titles}")
 
 
-def _is_served(settings: Settings) -> str | None:
-    """Whether a node serves the data folder now; says so in words."""
-    if not settings.storage.folder.exists():
-        return None
+def _data_folder(settings: Settings) -> Check:
+    """Check that the data folder can be written, by taking it for a moment; never make it."""
+    folder = settings.storage.folder
+    if not folder.exists():
+        return Check("data folder", None, f"{folder} will be made by the first serve")
     try:
         DataFolder(settings.storage).close()
     except StorageInUse:
-        return "served by a running node"
-    return None
+        return Check("data folder", True, _SERVED)
+    except StorageUnusable as error:
+        return Check("data folder", False, str(error))
+    return Check("data folder", True, f"{folder} can be written, no node serves it")
 
 
 def _port(settings: Settings) -> Check:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import typer
 from pydantic import BaseModel
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from config.schema import Settings
@@ -100,7 +101,7 @@ def print_status(settings: Settings, *, as_json: bool) -> None:
             _duration(stack.in_state_s),
             str(stack.instances),
             "\n".join(stack.series_instance_uids),
-            stack.reason,
+            escape(stack.reason),
         )
     console.print(stacks)
     outbox = Table("destination", "pending", "sent", "parked", "oldest", "error", title="Outbox")
@@ -112,7 +113,7 @@ def print_status(settings: Settings, *, as_json: bool) -> None:
             str(box.sent),
             str(box.parked),
             oldest,
-            box.last_error,
+            escape(box.last_error),
         )
     console.print(outbox)
 

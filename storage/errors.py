@@ -7,6 +7,10 @@ class StorageInUse(PermanentError):  # noqa: N818
     """Another process serves this data folder."""
 
 
+class StorageUnusable(PermanentError):  # noqa: N818
+    """The data folder cannot be made or written."""
+
+
 class StorageMissing(PermanentError):  # noqa: N818
     """Asked only to read, and no node has ever stored anything in this folder."""
 

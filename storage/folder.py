@@ -21,7 +21,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from config.schema import StorageSettings
-from storage.errors import StorageFull, StorageInUse
+from storage.errors import StorageFull, StorageInUse, StorageUnusable
 from storage.job import Job
 
 MEGABYTE = 1_000_000
@@ -42,6 +42,8 @@ class DataFolder:
     ------
     StorageInUse
         Another process serves the folder.
+    StorageUnusable
+        The folder cannot be made or written.
     """
 
     def __init__(self, settings: StorageSettings, *, read_only: bool = False) -> None:
@@ -50,7 +52,10 @@ class DataFolder:
         self._refuse_mb = settings.refuse_free_mb
         self._lock: int | None = None
         if not read_only:
-            self._prepare()
+            try:
+                self._prepare()
+            except OSError as error:
+                raise StorageUnusable(f"{self.root}: {error.strerror}") from error
 
     @property
     def database(self) -> Path:

@@ -7,7 +7,7 @@ import pytest
 
 from config.schema import StorageSettings
 from storage import StorageInUse, open_storage
-from storage.errors import SchemaTooNew, StorageMissing, StorageReadOnly
+from storage.errors import SchemaTooNew, StorageMissing, StorageReadOnly, StorageUnusable
 from storage.states import StackState
 
 SERIES = "1.2.3.4"
@@ -146,3 +146,10 @@ def test_scratch_of_a_crash_is_cleared(world, reopened):
     after = reopened(world)
     assert list(after.storage.folder.work.iterdir()) == []
     after.storage.close()
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    blocked = tmp_path / "file"
+    blocked.write_text("in the way")
+    with pytest.raises(StorageUnusable, match="file/data"):
+        open_storage(StorageSettings(folder=blocked / "data"))
