@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import Self
 
 from config.schema import StorageSettings
+from storage.clock import pull_back
 from storage.database import Database
 from storage.errors import StorageFull, StorageInUse
 from storage.folder import DataFolder
@@ -31,6 +32,11 @@ class Storage:
     outbox: Outbox
     retention: Retention
     overview: Overview
+
+    def pull_back(self, now: datetime) -> int:
+        """Bring times that lie in the future back to `now`; see `storage.clock`."""
+        with self.database.write() as connection:
+            return pull_back(connection, now)
 
     def close(self) -> None:
         """Close the database and let another process serve the folder."""
@@ -71,6 +77,10 @@ def open_storage(settings: StorageSettings, *, read_only: bool = False) -> Stora
         Nothing was ever stored here (only with `read_only`).
     SchemaTooNew
         The database was written by a newer version of the node.
+    SchemaTooOld
+        It was written by an older one (only with `read_only`; else it is brought up to date).
+    StorageUnusable
+        The folder cannot be made, written, or (with `read_only`) looked into.
     """
     folder = DataFolder(settings, read_only=read_only)
     try:

@@ -28,7 +28,14 @@ from sqlalchemy import (
 from sqlalchemy.exc import DBAPIError
 
 from storage import schema
-from storage.errors import StorageFault, StorageFull, StorageMissing, StorageReadOnly
+from storage.errors import (
+    SchemaTooOld,
+    StorageFault,
+    StorageFull,
+    StorageMissing,
+    StorageReadOnly,
+    StorageUnusable,
+)
 
 BUSY_TIMEOUT_S = 30
 
@@ -49,11 +56,15 @@ class Database:
         `read_only`, and there is no database.
     SchemaTooNew
         The database was written by a newer version of the node.
+    SchemaTooOld
+        `read_only`, and the database was written by an older version.
+    StorageUnusable
+        `read_only`, and the folder may not be looked into.
     """
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
-        if read_only and not path.is_file():
-            raise StorageMissing(f"nothing was ever stored in {path.parent}")
+        if read_only:
+            _require(path)
         self._lock = threading.Lock()
         self._writer = None if read_only else _engine(path, "rwc", "BEGIN IMMEDIATE")
         if self._writer is not None:
@@ -61,7 +72,9 @@ class Database:
                 schema.create(connection)
         self._reader = _engine(path, "ro", "BEGIN")
         with self.read() as connection:
-            schema.check_version(connection)
+            version = schema.check_version(connection)
+        if version < schema.SCHEMA_VERSION:
+            raise SchemaTooOld(f"{path}: layout {version} is older; serve brings it up to date")
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
@@ -105,6 +118,15 @@ def insert_row(connection: Connection, table: Table, row: Mapping[str, Any]) -> 
     if key is None:
         raise StorageFault(f"no id for a row of {table.name}")
     return int(key[0])
+
+
+def _require(path: Path) -> None:
+    try:
+        if path.is_file():
+            return
+    except OSError as error:
+        raise StorageUnusable(f"{path.parent}: {error.strerror}") from error
+    raise StorageMissing(f"nothing was ever stored in {path.parent}")
 
 
 def _engine(path: Path, mode: str, begin: str) -> Engine:

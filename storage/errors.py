@@ -19,6 +19,10 @@ class SchemaTooNew(PermanentError):  # noqa: N818
     """The database was written by a newer version of the node."""
 
 
+class SchemaTooOld(PermanentError):  # noqa: N818
+    """Asked only to read a database that the node has not brought up to date yet."""
+
+
 class StorageReadOnly(PermanentError):  # noqa: N818
     """Asked to write what was opened for reading."""
 

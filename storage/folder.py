@@ -48,7 +48,6 @@ class DataFolder:
 
     def __init__(self, settings: StorageSettings, *, read_only: bool = False) -> None:
         self.root = settings.folder.resolve()
-        self._warn_mb = settings.warn_free_mb
         self._refuse_mb = settings.refuse_free_mb
         self._lock: int | None = None
         if not read_only:
@@ -71,11 +70,6 @@ class DataFolder:
         """Space that is free to this process."""
         disk = os.statvfs(self.root)
         return disk.f_bavail * disk.f_frsize / MEGABYTE
-
-    @property
-    def is_low(self) -> bool:
-        """Whether less is free than `warn_free_mb`."""
-        return self.free_mb() < self._warn_mb
 
     def require_room(self) -> None:
         """Refuse another instance below the watermark.

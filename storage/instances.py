@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, func, select, union, update
+from sqlalchemy import Row, func, or_, select, union, update
 
 from storage.database import Database, insert_row, listed
 from storage.folder import DataFolder, sync_folder
@@ -199,20 +199,22 @@ class Instances:
                 update(studies)
                 .where(
                     studies.c.study_instance_uid == study.study_instance_uid,
-                    studies.c.assessed_changes < study.changes,
+                    or_(studies.c.assessed_changes < study.changes, studies.c.fault.is_not(None)),
                 )
-                .values(assessed_changes=study.changes)
+                .values(assessed_changes=study.changes, fault=None)
             )
 
-    def associations_of(self, sop_instance_uids: Collection[str]) -> Carriage:
-        """Tell how instances came in: over which associations, and how these ended."""
-        return self._carriage(instances.c.sop_instance_uid, sop_instance_uids)
+    def note_fault(self, study: ChangedStudy, fault: str) -> None:
+        """Record why a study could not be assessed; kept until it is."""
+        with self._database.write() as connection:
+            connection.execute(
+                update(studies)
+                .where(studies.c.study_instance_uid == study.study_instance_uid)
+                .values(fault=fault)
+            )
 
     def carriage(self, series_instance_uids: Collection[str]) -> Carriage:
-        """Tell the same of all instances of these series."""
-        return self._carriage(instances.c.series_instance_uid, series_instance_uids)
-
-    def _carriage(self, column: ColumnElement[str], uids: Collection[str]) -> Carriage:
+        """Tell how the instances of series came in, and how the associations ended."""
         state = associations.c.state
         query = (
             select(
@@ -225,7 +227,10 @@ class Instances:
             .select_from(instances)
             .join(carried, carried.c.instance_id == instances.c.id)
             .join(associations, associations.c.id == carried.c.association_id)
-            .where(instances.c.is_current, column.in_(listed(uids)))
+            .where(
+                instances.c.is_current,
+                instances.c.series_instance_uid.in_(listed(series_instance_uids)),
+            )
         )
         with self._database.read() as connection:
             count, still_open, aborted, released, received = connection.execute(query).one()

@@ -74,17 +74,6 @@ class Outbox:
             for row in rows
         )
 
-    def due_destinations(self, now: datetime) -> tuple[str, ...]:
-        """Return the destinations at which anything is due."""
-        query = (
-            select(outbox.c.destination)
-            .where(outbox.c.state == DeliveryState.PENDING, outbox.c.next_attempt_at <= now)
-            .distinct()
-            .order_by(outbox.c.destination)
-        )
-        with self._database.read() as connection:
-            return tuple(connection.execute(query).scalars())
-
     def mark_sent(self, delivery: Delivery, remark: str, now: datetime) -> None:
         """Record that the destination confirmed the object, even if it was stopped meanwhile.
 
@@ -109,11 +98,6 @@ class Outbox:
             settled_at=now,
             remark=error,
         )
-
-    def drop_for_stack(self, stack_id: int, reason: str, now: datetime) -> int:
-        """Stop what is not delivered yet of one stack; returns how many deliveries."""
-        with self._database.write() as connection:
-            return drop_deliveries(connection, results.c.stack_id == stack_id, reason, now)
 
     def drop_outdated(
         self, reason: str, now: datetime, series_instance_uid: str | None = None

@@ -1,12 +1,14 @@
 """What an admin wants to see: stacks with state, reason and age, and the outbox."""
 
+from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import case, func, select
 
 from storage.database import Database
-from storage.schema import jobs, outbox, stack_instances
+from storage.schema import jobs, outbox, stack_instances, studies
 from storage.stacks import Stack, read_stacks
 from storage.states import UNSETTLED_DELIVERY_STATES, DeliveryState
 
@@ -29,6 +31,8 @@ class OutboxOverview:
     ----------
     pending, sent, parked, dropped : int
         Number of deliveries in each state.
+    dropped_because : mapping of str to int
+        The dropped ones by reason: a newer result, another identity of the patient.
     retrying : int
         How many of the pending ones have failed before.
     oldest_pending : datetime or None
@@ -43,8 +47,18 @@ class OutboxOverview:
     sent: int
     parked: int
     dropped: int
+    dropped_because: Mapping[str, int]
     oldest_pending: datetime | None
     last_error: str
+
+
+@dataclass(frozen=True, slots=True)
+class StudyFault:
+    """A study that could not be assessed, since when it is as it is, and why."""
+
+    study_instance_uid: str
+    changed_at: datetime
+    fault: str
 
 
 class Overview:
@@ -75,6 +89,16 @@ class Overview:
                 for stack in read_stacks(connection)
             )
 
+    def faults(self) -> tuple[StudyFault, ...]:
+        """Return the studies that could not be assessed."""
+        query = (
+            select(studies.c.study_instance_uid, studies.c.changed_at, studies.c.fault)
+            .where(studies.c.fault.is_not(None))
+            .order_by(studies.c.changed_at)
+        )
+        with self._database.read() as connection:
+            return tuple(StudyFault(*row) for row in connection.execute(query))
+
     def outbox(self) -> tuple[OutboxOverview, ...]:
         """Return every destination that ever got a delivery."""
         pending = outbox.c.state == DeliveryState.PENDING
@@ -99,7 +123,15 @@ class Overview:
             .outerjoin(outbox, outbox.c.id == counts.c.latest)
             .order_by(counts.c.destination)
         )
+        reasons = (
+            select(outbox.c.destination, outbox.c.remark, func.count())
+            .where(outbox.c.state == DeliveryState.DROPPED)
+            .group_by(outbox.c.destination, outbox.c.remark)
+        )
         with self._database.read() as connection:
+            because: defaultdict[str, dict[str, int]] = defaultdict(dict)
+            for destination, reason, number in connection.execute(reasons):
+                because[destination][reason] = number
             return tuple(
                 OutboxOverview(
                     destination=row.destination,
@@ -108,6 +140,7 @@ class Overview:
                     sent=row.sent,
                     parked=row.parked,
                     dropped=row.dropped,
+                    dropped_because=because[row.destination],
                     oldest_pending=row.oldest_pending,
                     last_error=row.remark or "",
                 )

@@ -5,12 +5,14 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, select, update
+from sqlalchemy import Connection, Row, bindparam, exists, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from storage.database import insert_row
 from storage.schema import carried, instances, stack_instances, stacks, studies
 from storage.states import StackState
+
+SENT_AGAIN = "sent again: waits for the end of the transfer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,19 +76,29 @@ _VERSIONS = select(
 
 _SET = update(instances).where(instances.c.id == bindparam("instance"))
 
-# A stack turned down without a job (its images were deleted) gets another chance.
+_STACKS_OF_INSTANCE = select(stack_instances.c.stack_id).where(
+    stack_instances.c.instance_id == bindparam("instance")
+)
+
 _WAKE = (
     update(stacks)
     .where(
-        stacks.c.id.in_(
-            select(stack_instances.c.stack_id).where(
-                stack_instances.c.instance_id == bindparam("instance")
-            )
-        ),
-        stacks.c.state == StackState.REJECTED,
-        stacks.c.computed_input_digest.is_distinct_from(stacks.c.input_digest),
+        stacks.c.id.in_(_STACKS_OF_INSTANCE),
+        stacks.c.state.in_((StackState.PARKED, StackState.REJECTED)),
     )
-    .values(state=StackState.WAITING, reason="an image came again", changed_at=bindparam("now"))
+    .values(state=StackState.WAITING, reason=SENT_AGAIN, changed_at=bindparam("now"))
+)
+
+_LOOK_AGAIN = (
+    update(studies)
+    .where(
+        studies.c.study_instance_uid == bindparam("study"),
+        studies.c.fault.is_not(None)
+        | exists().where(
+            stacks.c.id.in_(_STACKS_OF_INSTANCE), stacks.c.state == StackState.UNROUTED
+        ),
+    )
+    .values(changes=studies.c.changes + 1)
 )
 
 _CARRY = upsert(carried)
@@ -100,6 +112,16 @@ _TOUCH = _TOUCH.on_conflict_do_update(
 
 def record(connection: Connection, new: NewInstance, path: str, *, written: bool) -> Recorded:
     """Record one instance whose file is on the disk.
+
+    What has no result is tried again when any image of it is sent again, changed or not: that is
+    what an admin does who has put right a cause outside the images (memory, weights, a route, a
+    fault cured by a newer version). A stack that was parked or rejected waits again; a study whose
+    assessment failed, or whose image no pipeline took, is looked at again. A measured stack is
+    not measured again.
+
+    No loop follows where an archive sends everything back that it gets: what is parked, rejected
+    or left alone sends nothing, and each transfer wakes a stack once, since it is started after
+    the end of the transfer only (`SENT_AGAIN`).
 
     Parameters
     ----------
@@ -142,8 +164,8 @@ def _bring_back(
         values |= {"written_at": received_at, "file_deleted_at": None}
     if values:
         connection.execute(_SET.values(values), {"instance": same.id})
-    if "written_at" in values:
-        connection.execute(_WAKE, {"instance": same.id, "now": received_at})
+    connection.execute(_WAKE, {"instance": same.id, "now": received_at})
+    connection.execute(_LOOK_AGAIN, {"instance": same.id, "study": same.study_instance_uid})
 
 
 def _note_carrier(connection: Connection, instance_id: int, new: NewInstance) -> None:

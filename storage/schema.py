@@ -4,6 +4,8 @@ One row of `instances` is one version of a SOP instance: the same UID with other
 row, and `is_current` tells which one counts. `carried` says which association brought what, also
 when it brought it again. A stack is what becomes one job at a time; a job's results go to the
 outbox, one row for each destination.
+
+Layout 2 added `studies.fault`: why a study could not be assessed, until it is.
 """
 
 from datetime import UTC, datetime
@@ -37,7 +39,7 @@ from storage.states import (
     StackState,
 )
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -93,6 +95,7 @@ studies = Table(
     Column("changed_at", UtcDateTime, nullable=False),
     Column("changes", Integer, nullable=False),
     Column("assessed_changes", Integer, nullable=False),
+    Column("fault", Text),
 )
 Index(
     "studies_to_assess",
@@ -259,7 +262,15 @@ def check_version(connection: Connection) -> int:
 
 
 def create(connection: Connection) -> None:
-    """Make the tables in an empty database, in the caller's transaction."""
-    if check_version(connection) == 0 and not inspect(connection).get_table_names():
+    """Make the tables in an empty database, or bring older ones up to date.
+
+    All in the caller's transaction.
+    """
+    version = check_version(connection)
+    if version == 1:
+        connection.exec_driver_sql("ALTER TABLE studies ADD COLUMN fault TEXT")
+    elif version == 0 and not inspect(connection).get_table_names():
         metadata.create_all(connection)
-        connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    else:
+        return
+    connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")

@@ -28,7 +28,6 @@ def test_a_failed_delivery_comes_back_at_its_time(world):
     (delivery,) = world.storage.outbox.due("PACS", world.now)
     world.storage.outbox.mark_failed(delivery, "refused", world.now + timedelta(seconds=10))
     assert world.storage.outbox.due("PACS", world.later(seconds=9)) == ()
-    assert world.storage.outbox.due_destinations(world.now) == ()
     (again,) = world.storage.outbox.due("PACS", world.later(seconds=1))
     assert again.attempts == 1
     shown = box(world)
@@ -45,9 +44,11 @@ def test_a_parked_delivery_is_shown_and_not_due(world):
 
 
 def test_what_was_stopped_stays_stopped_unless_it_arrived(world):
-    stack = world.complete("1.1")
+    world.complete("1.1")
     (delivery,) = world.storage.outbox.due("PACS", world.now)
-    assert world.storage.outbox.drop_for_stack(stack.id, "asked to", world.now) == 1
+    world.store("1.1", "b")
+    assert world.storage.outbox.drop_outdated("identity changed", world.now, SERIES) == 1
+    assert box(world).dropped_because == {"identity changed": 1}
     world.storage.outbox.mark_failed(delivery, "refused", world.now)
     world.storage.outbox.park(delivery, "given up", world.now)
     assert (box(world).pending, box(world).dropped) == (0, 1)

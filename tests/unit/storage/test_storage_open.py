@@ -7,7 +7,13 @@ import pytest
 
 from config.schema import StorageSettings
 from storage import StorageInUse, open_storage
-from storage.errors import SchemaTooNew, StorageMissing, StorageReadOnly, StorageUnusable
+from storage.errors import (
+    SchemaTooNew,
+    SchemaTooOld,
+    StorageMissing,
+    StorageReadOnly,
+    StorageUnusable,
+)
 from storage.states import StackState
 
 SERIES = "1.2.3.4"
@@ -101,6 +107,23 @@ def test_a_newer_database_is_refused_and_left_alone(world, read_only):
     assert open_elsewhere(world.settings) != 7
 
 
+def test_an_older_database_is_brought_up_to_date_and_keeps_what_it_had(world):
+    world.complete("1.1")
+    path = world.storage.folder.database
+    world.storage.close()
+    connection = sqlite3.connect(path)
+    connection.execute("ALTER TABLE studies DROP COLUMN fault")
+    connection.execute("PRAGMA user_version = 1")
+    connection.close()
+    with pytest.raises(SchemaTooOld, match="serve"):
+        open_storage(world.settings, read_only=True)
+    with open_storage(world.settings) as storage:
+        assert len(storage.overview.stacks()) == 1
+        assert storage.overview.faults() == ()
+    with open_storage(world.settings, read_only=True) as storage:
+        assert storage.overview.faults() == ()
+
+
 def test_the_database_keeps_what_it_promises(world):
     with world.storage.database.write() as connection:
         pragma = {
@@ -111,7 +134,7 @@ def test_the_database_keeps_what_it_promises(world):
         "journal_mode": "wal",
         "synchronous": 2,
         "foreign_keys": 1,
-        "user_version": 1,
+        "user_version": 2,
     }
 
 
@@ -121,7 +144,9 @@ def test_errors_of_the_database_hold_no_values(world):
     def insert_twice():
         with world.storage.database.write() as connection:
             for _ in range(2):
-                connection.exec_driver_sql("INSERT INTO studies VALUES (?, '', 0, 0)", (secret,))
+                connection.exec_driver_sql(
+                    "INSERT INTO studies VALUES (?, '', 0, 0, NULL)", (secret,)
+                )
 
     with pytest.raises(Exception, match="UNIQUE") as caught:
         insert_twice()
