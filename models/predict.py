@@ -1,8 +1,8 @@
 """Prediction: images in, where the heart lies and labels out; numpy on both sides."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -96,7 +96,7 @@ class HeartLocaliser:
             Slices, phases or both, in any order.
         pixel_spacing_mm : (row_mm, column_mm)
         """
-        grid = _covering(_grid(self.card), images.shape[1:], pixel_spacing_mm)
+        grid = _covering(grid_of(self.card.input), images.shape[1:], pixel_spacing_mm)
         middle = ((images.shape[1] - 1) / 2, (images.shape[2] - 1) / 2)
         probability = torch.cat(
             [
@@ -158,7 +158,7 @@ class SliceSegmenter:
         uint8 [n, y, x]
             On the pixels of the images: 0 background, 1 LV cavity, 2 LV myocardium, 3 RV cavity.
         """
-        grid = _grid(self.card)
+        grid = grid_of(self.card.input)
         shape = (images.shape[1], images.shape[2])
         labels = np.zeros(images.shape, dtype=np.uint8)
         done = 0
@@ -186,8 +186,8 @@ def _load(name: str, task: str, device: str) -> tuple[nn.Module, Card]:
     return place(network, device), card
 
 
-def _grid(card: Card) -> CropGrid:
-    values = card.input
+def grid_of(values: Mapping[str, Any]) -> CropGrid:
+    """The grid that the `input` of a card describes."""
     return CropGrid(values["rows"], values["columns"], values["spacing_mm"], values["supersample"])
 
 

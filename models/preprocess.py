@@ -156,9 +156,9 @@ def normalise(images: Tensor) -> Tensor:
 
 def clip_to_unit(images: Tensor) -> Tensor:
     """Map the 0.5 and 99.5 percentiles of each image [n, c, y, x] to 0 and 1, and clip there."""
-    flat = images.flatten(1).sort(dim=1).values
-    count = flat.shape[1] - 1
-    low = flat[:, round(0.005 * count)][:, None, None, None]
-    high = flat[:, round(0.995 * count)][:, None, None, None]
+    flat = images.flatten(1)
+    tail = round(0.005 * (flat.shape[1] - 1)) + 1
+    low = flat.topk(tail, dim=1, largest=False).values.amax(dim=1)[:, None, None, None]
+    high = flat.topk(tail, dim=1).values.amin(dim=1)[:, None, None, None]
     scale = torch.where(high > low, high - low, torch.ones_like(high))
     return ((images - low) / scale).clamp(0, 1)

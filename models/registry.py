@@ -115,7 +115,16 @@ def _unet_2d(**parameters: int) -> "nn.Module":
     return UNet2D(**parameters)
 
 
-ARCHITECTURES: Mapping[str, Callable[..., "nn.Module"]] = {"unet_2d": _unet_2d}
+def _residual_unet_2d(**parameters: int) -> "nn.Module":
+    from models.residual_unet import ResidualUNet2D
+
+    return ResidualUNet2D(**parameters)
+
+
+ARCHITECTURES: Mapping[str, Callable[..., "nn.Module"]] = {
+    "unet_2d": _unet_2d,
+    "residual_unet_2d": _residual_unet_2d,
+}
 
 
 def build(architecture: str, parameters: Mapping[str, int]) -> "nn.Module":

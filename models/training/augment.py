@@ -1,7 +1,8 @@
 """Augmentation that carries across scanners: geometry, contrast, field, noise, resolution.
 
 Geometry acts while the crop is laid (`random_matrix`); the rest on batches of cropped images
-`[n, 1, y, x]` in 0 to 1. Every draw comes from the generator given, so a step can be repeated.
+`[n, c, y, x]` in 0 to 1, the channels neighbouring slices that one scan changes alike. Every draw
+comes from the generator given, so a step can be repeated.
 """
 
 import math
@@ -68,13 +69,19 @@ def transfer_curve(images: Tensor, generator: Generator) -> Tensor:
 def tissue_contrast(images: Tensor, allowed: Tensor, generator: Generator) -> Tensor:
     """Brighten or darken blood and myocardium by their labels (domain randomisation).
 
-    Both cavities move together but for a little; edges stay soft. Images whose structures are
+    Both cavities move together but for a little; edges stay soft. Slices whose structures are
     not all labelled stay as they are.
+
+    Parameters
+    ----------
+    images : float tensor [n, c, y, x]
+    allowed : uint8 tensor [n, c, y, x]
+    generator : Generator
     """
-    may_be = class_allowed(allowed, 4)
-    known = (may_be.sum(dim=1) == 1).flatten(1).all(dim=1)[:, None, None, None]
+    may_be = class_allowed(allowed.flatten(0, 1), 4)
+    known = (may_be.sum(dim=1) == 1).flatten(1).all(dim=1).view(*images.shape[:2], 1, 1)
     soft = functional.avg_pool2d(may_be[:, 1:].float(), 3, stride=1, padding=1)
-    blood = _per_image(images, -0.25, 0.25, generator)
+    blood = _per_image(images, -0.3, 0.25, generator)
     shift = torch.cat(
         [
             blood + _per_image(images, -0.06, 0.06, generator),
@@ -83,8 +90,10 @@ def tissue_contrast(images: Tensor, allowed: Tensor, generator: Generator) -> Te
         ],
         dim=1,
     )
-    changed = (images + (soft * shift).sum(dim=1, keepdim=True)).clamp(0, 1.3)
-    return _sometimes(torch.where(known, changed, images), images, 0.25, generator)
+    soft = soft.view(*images.shape[:2], *soft.shape[1:])
+    added = (soft * shift[:, None]).sum(dim=2)
+    changed = torch.where(known, (images + added).clamp(0, 1.3), images)
+    return _sometimes(changed, images, 0.35, generator)
 
 
 def bias_field(images: Tensor, generator: Generator) -> Tensor:
@@ -114,18 +123,35 @@ def low_resolution(images: Tensor, generator: Generator) -> Tensor:
     return _sometimes(back, images, 0.3, generator)
 
 
+def blur_or_sharpen(images: Tensor, generator: Generator) -> Tensor:
+    """Add or take away part of what a 3x3 mean smooths away."""
+    smooth = functional.avg_pool2d(images, 3, stride=1, padding=1, count_include_pad=False)
+    amount = _per_image(images, -1.0, 1.0, generator)
+    return _sometimes((images + amount * (images - smooth)).clamp(min=0), images, 0.4, generator)
+
+
+def ghosts(images: Tensor, generator: Generator) -> Tensor:
+    """Add a faint copy displaced along one axis, as motion and inflow do along phase encoding."""
+    axis = -1 if uniform(0, 1, generator) < 0.5 else -2
+    distance = int(images.shape[axis] * uniform(0.1, 0.5, generator))
+    strength = _per_image(images, 0.0, 0.15, generator)
+    return _sometimes(images + strength * images.roll(distance, axis), images, 0.15, generator)
+
+
 def change_appearance(images: Tensor, allowed: Tensor, generator: Generator) -> Tensor:
     """All changes of appearance in the order in which a scanner would cause them.
 
     Parameters
     ----------
-    images : float tensor [n, 1, y, x]
+    images : float tensor [n, c, y, x]
         In 0 to 1 (`models.preprocess.clip_to_unit`).
-    allowed : uint8 tensor [n, y, x]
+    allowed : uint8 tensor [n, c, y, x]
     generator : Generator
     """
     changed = tissue_contrast(images, allowed, generator)
     changed = transfer_curve(changed.clamp(0, 1), generator)
     changed = bias_field(changed, generator)
+    changed = ghosts(changed, generator)
     changed = low_resolution(changed, generator)
+    changed = blur_or_sharpen(changed, generator)
     return noise(changed, generator)

@@ -3,7 +3,7 @@
 import argparse
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from models.predict import lv_evidence
+from models.predict import grid_of, lv_evidence
 from models.preprocess import CropGrid, crop, normalise
 from models.registry import WEIGHTS_FOLDER, Card, build, card, save_weights
 from models.training.cards import DATA_OF_SET, LICENCE, TEXTS, write_card
@@ -44,7 +44,7 @@ def export(
     calibration: Mapping[str, float] = {}
     if recipe.task == "localisation":
         calibration = calibrate(
-            network, recipe.grid, prepare(data, output / "prepared", "validation")
+            network, grid_of(recipe.input), prepare(data, output / "prepared", "validation")
         )
     fitted = sorted(
         {entry for entry in SETS if (output / "prepared" / f"{entry}-train.npz").is_file()}
@@ -57,7 +57,7 @@ def export(
         data=tuple(DATA_OF_SET[entry] for entry in fitted),
         architecture=recipe.architecture,
         parameters=recipe.parameters,
-        input=asdict(recipe.grid) | {"normalisation": "clip to 0.5-99.5 percentiles, z-score"},
+        input=recipe.input,
         calibration=calibration,
         metrics={"steps": stored["step"]},
         weights_file=f"{model}.npz",

@@ -2,7 +2,6 @@
 
 import json
 import time
-from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,46 +11,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from models.registry import build, place
-from models.training.batches import Drawable, plain_batch, random_batch
-from models.training.losses import class_allowed, partial_loss
-from models.training.recipes import Recipe
-from models.training.slices import LabelledSlice
-
-
-@dataclass(frozen=True, slots=True)
-class TrainSettings:
-    """Settings of a training run; kept in its checkpoints.
-
-    Attributes
-    ----------
-    steps, batch : int
-        Optimiser steps in all, and crops per step.
-    learning_rate, weight_decay : float
-        AdamW; the rate rises over `warmup_steps` and falls to zero on a cosine.
-    average_decay : float
-        Decay of the running average of the weights; the average is what is shipped.
-    mixed_precision : bool
-        bfloat16 autocast in the forward pass.
-    seed : int
-        Decides initial weights and every draw of every step.
-    validate_every, checkpoint_every : int
-        Steps between validations and between checkpoints.
-    threads : int
-        CPU threads; 0 lets the library choose.
-    """
-
-    steps: int = 12_000
-    batch: int = 8
-    learning_rate: float = 2e-3
-    weight_decay: float = 1e-4
-    warmup_steps: int = 200
-    average_decay: float = 0.998
-    mixed_precision: bool = True
-    seed: int = 0
-    validate_every: int = 500
-    checkpoint_every: int = 250
-    threads: int = 0
+from models.registry import place
+from models.training.tasks import Task, TrainSettings
 
 
 @dataclass(slots=True)
@@ -64,9 +25,8 @@ class _State:
 
 
 def fit(
-    recipe: Recipe,
-    train: Sequence[LabelledSlice],
-    validation: Sequence[LabelledSlice],
+    network: nn.Module,
+    task: Task,
     folder: Path,
     settings: TrainSettings,
     *,
@@ -80,19 +40,16 @@ def fit(
     """
     torch.set_num_threads(settings.threads or torch.get_num_threads())
     folder.mkdir(parents=True, exist_ok=True)
-    sets = {name: Drawable.of(train, name) for name in recipe.set_shares}
-    sets = {name: drawable for name, drawable in sets.items() if drawable.showing}
-    state = _start(recipe, folder / "checkpoint.pt", settings, device)
+    state = _start(network, folder / "checkpoint.pt", settings, device)
     losses: list[float] = []
     since = time.monotonic()
     end = min(settings.steps, stop_after or settings.steps)
     while state.step < end:
         generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + state.step)
-        images, allowed = random_batch(sets, recipe, settings.batch, generator)
-        images = images.to(device, memory_format=torch.channels_last)
+        inputs, targets = task.random_batch(settings.batch, generator)
         with torch.autocast(device, torch.bfloat16, enabled=settings.mixed_precision):
-            logits = state.network(images)
-        loss = partial_loss(logits.float(), allowed.to(device))
+            outputs = state.network(_laid(inputs.to(device)))
+        loss = task.loss(outputs, tuple(target.to(device) for target in targets))
         state.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(state.network.parameters(), 1.0)
@@ -103,7 +60,7 @@ def fit(
         losses.append(loss.item())
         if state.step % settings.validate_every == 0 or state.step == end:
             entry = {"step": state.step, "loss": fmean(losses), "seconds": time.monotonic() - since}
-            entry |= validate(state.average, recipe, validation, device)
+            entry |= task.validate(state.average, device)
             with (folder / "log.jsonl").open("a", encoding="utf-8") as log:
                 log.write(json.dumps(entry) + "\n")
             losses.clear()
@@ -113,9 +70,13 @@ def fit(
     return state.average
 
 
-def _start(recipe: Recipe, checkpoint: Path, settings: TrainSettings, device: str) -> _State:
-    torch.manual_seed(settings.seed)
-    network = place(build(recipe.architecture, recipe.parameters), device)
+def _laid(inputs: torch.Tensor) -> torch.Tensor:
+    """Images [n, c, y, x] in channels-last order, which CPUs compute faster; others as they are."""
+    return inputs.contiguous(memory_format=torch.channels_last) if inputs.ndim == 4 else inputs
+
+
+def _start(network: nn.Module, checkpoint: Path, settings: TrainSettings, device: str) -> _State:
+    network = place(network, device).train()
     optimiser = torch.optim.AdamW(
         network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
     )
@@ -157,41 +118,8 @@ def _save(state: _State, settings: TrainSettings, path: Path) -> None:
     partial.replace(path)
 
 
-def validate(
-    network: nn.Module, recipe: Recipe, slices: Sequence[LabelledSlice], device: str = "cpu"
-) -> dict[str, float]:
-    """Dice over all pixels of the validation crops, per set, class and phase.
-
-    Classes that a slice does not label do not count there. Keys read
-    ``dice_<set>_<class>_<phase>``, volumes ``ratio_...`` (predicted over true).
-    """
-    sums: dict[str, torch.Tensor] = {}
-    network.eval()
-    for first in range(0, len(slices), 16):
-        batch = slices[first : first + 16]
-        images, allowed = plain_batch(batch, recipe)
-        with torch.inference_mode():
-            predicted = network(images.to(device, memory_format=torch.channels_last)).argmax(1)
-        may_be = class_allowed(allowed, 4)
-        single = may_be.sum(dim=1) == 1
-        for index, entry in enumerate(batch):
-            for label, name in ((1, "lv"), (2, "myo"), (3, "rv")):
-                if (may_be[index, label] & ~single[index]).any():
-                    continue
-                truth = may_be[index, label]
-                found = predicted[index].cpu() == label
-                counts = torch.stack([(truth & found).sum(), found.sum(), truth.sum()])
-                key = f"{entry.dataset}_{name}_{entry.phase}"
-                sums[key] = sums.get(key, torch.zeros(3)) + counts
-    result = {}
-    for key, (both, found, truth) in sums.items():
-        result[f"dice_{key}"] = round(float(2 * both / (found + truth).clamp(min=1)), 4)
-        result[f"ratio_{key}"] = round(float(found / truth.clamp(min=1)), 4)
-    return result
-
-
 def draw_curve(log: Path, picture: Path) -> None:
-    """Draw loss and validation Dice over the steps, from the log of a run."""
+    """Draw loss and validation figures over the steps, from the log of a run."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -202,8 +130,11 @@ def draw_curve(log: Path, picture: Path) -> None:
     left, right = figure.subplots(1, 2)
     left.plot(steps, [entry["loss"] for entry in entries])
     left.set(xlabel="step", ylabel="loss", yscale="log")
-    for key in sorted({key for entry in entries for key in entry if key.startswith("dice_")}):
-        right.plot(steps, [entry.get(key, float("nan")) for entry in entries], label=key[5:])
-    right.set(xlabel="step", ylabel="validation Dice", ylim=(0.5, 1))
+    figures = {key for entry in entries for key in entry} - {"step", "loss", "seconds"}
+    for key in sorted(key for key in figures if not key.startswith("ratio_")):
+        right.plot(steps, [entry.get(key, float("nan")) for entry in entries], label=key)
+    right.set(xlabel="step", ylabel="validation")
+    if all(key.startswith(("dice_", "ratio_")) for key in figures):
+        right.set(ylim=(0.5, 1))
     right.legend(fontsize=6)
     figure.savefig(picture, dpi=120)

@@ -34,6 +34,11 @@ class LabelledSlice:
         Name of the set, of the patient, and "ed", "es" or another name of the phase.
     spacing_is_known : bool
         False where the set states no pixel spacing and one is assumed.
+    position : int
+        Index of the slice in its stack; slices of one set, patient and phase whose positions
+        differ by one are neighbours.
+    label_shift_px : float
+        The labels lie so many pixels too far down and to the right of what they label.
     """
 
     image: UInt8
@@ -44,6 +49,8 @@ class LabelledSlice:
     patient: str
     phase: str
     spacing_is_known: bool = True
+    position: int = 0
+    label_shift_px: float = 0.0
 
     @property
     def shows_lv(self) -> bool:
@@ -64,6 +71,8 @@ def write_slices(path: Path, slices: Iterable[LabelledSlice]) -> int:
         centres=np.array([entry.centre_yx for entry in kept]),
         names=np.array([(entry.dataset, entry.patient, entry.phase) for entry in kept]),
         spacing_is_known=np.array([entry.spacing_is_known for entry in kept]),
+        positions=np.array([entry.position for entry in kept], dtype=np.int32),
+        label_shifts=np.array([entry.label_shift_px for entry in kept]),
     )
     return len(kept)
 
@@ -84,8 +93,10 @@ def read_slices(path: Path) -> tuple[LabelledSlice, ...]:
             patient=str(names[1]),
             phase=str(names[2]),
             spacing_is_known=bool(known),
+            position=int(position),
+            label_shift_px=float(shift),
         )
-        for start, end, shape, spacing, centre, names, known in zip(
+        for start, end, shape, spacing, centre, names, known, position, shift in zip(
             starts,
             ends,
             arrays["shapes"],
@@ -93,6 +104,8 @@ def read_slices(path: Path) -> tuple[LabelledSlice, ...]:
             arrays["centres"],
             arrays["names"],
             arrays["spacing_is_known"],
+            arrays["positions"],
+            arrays["label_shifts"],
             strict=True,
         )
     )

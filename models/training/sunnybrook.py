@@ -1,7 +1,9 @@
 """Adapter of the Sunnybrook Cardiac Data (Radau et al. 2009): labelled slices as PNG.
 
 ED slices carry endocardium and epicardium, ES slices the endocardium alone; the RV has no label
-and the pixel spacing is not given (1.37 mm in the patients whose DICOM is known).
+and the pixel spacing is not given (1.37 mm in the patients whose DICOM is known). The contours
+lie about half a pixel too far down and to the right in every patient, as if they counted from the
+corner of a pixel and not from its centre; those of one patient lie eleven pixels off.
 """
 
 import re
@@ -14,6 +16,9 @@ import numpy as np
 from models.training.slices import LabelledSlice, UInt8, allowed_bits
 
 ASSUMED_SPACING_MM = (1.37, 1.37)
+LABEL_SHIFT_PX = 0.5
+MISPLACED = frozenset({"SC-N-06"})  # contours far from the ventricle: nothing to learn from
+_PHASES = 20  # of every patient; InstanceNumber counts phases first, then slices
 _NAME = re.compile(r"(?P<patient>.+)-IM-\d+-(?P<instance>\d+)\.png")
 
 
@@ -28,6 +33,8 @@ class LabelledImage:
         Inside the endocardium: the LV cavity.
     epi : bool [y, x] or None
         Inside the epicardium: cavity and myocardium; None where it is not labelled.
+    position : int
+        Index of the slice in its stack.
     patient, phase : str
         Phase is "ed" where the epicardium is labelled in the patient's phase, else "es".
     """
@@ -35,6 +42,7 @@ class LabelledImage:
     image: UInt8
     endo: np.ndarray[tuple[int, int], np.dtype[np.bool_]]
     epi: np.ndarray[tuple[int, int], np.dtype[np.bool_]] | None
+    position: int
     patient: str
     phase: str
 
@@ -56,14 +64,15 @@ def read_patient(data: Path, patient: str) -> tuple[LabelledImage, ...]:
             continue
         epi = root / "epi" / path.name
         found.append((path.name, int(match["instance"]), epi if epi.is_file() else None))
-    ed_phases = {(instance - 1) % 20 for _, instance, epi in found if epi}
+    ed_phases = {(instance - 1) % _PHASES for _, instance, epi in found if epi}
     return tuple(
         LabelledImage(
             image=_read(root / "images" / name),
             endo=_read(root / "endo" / name) > 0,
             epi=None if epi is None else _read(epi) > 0,
+            position=(instance - 1) // _PHASES,
             patient=patient,
-            phase="ed" if (instance - 1) % 20 in ed_phases else "es",
+            phase="ed" if (instance - 1) % _PHASES in ed_phases else "es",
         )
         for name, instance, epi in found
     )
@@ -81,8 +90,10 @@ def allowed_classes(image: LabelledImage) -> UInt8:
 
 
 def sunnybrook_slices(data: Path, names: tuple[str, ...]) -> Iterator[LabelledSlice]:
-    """Labelled slices of the patients; all show the LV."""
+    """Labelled slices of the patients whose contours lie where the LV is; all show the LV."""
     for patient in names:
+        if patient in MISPLACED:
+            continue
         images = read_patient(data, patient)
         points = np.concatenate([np.argwhere(image.endo) for image in images])
         centre_y, centre_x = points.mean(axis=0)
@@ -96,4 +107,6 @@ def sunnybrook_slices(data: Path, names: tuple[str, ...]) -> Iterator[LabelledSl
                 patient=patient,
                 phase=image.phase,
                 spacing_is_known=False,
+                position=image.position,
+                label_shift_px=LABEL_SHIFT_PX,
             )

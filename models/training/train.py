@@ -1,11 +1,14 @@
 """Train a shipped model anew: `python -m models.training.train cine_unet DATA OUTPUT`."""
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
-from models.registry import WeightsError
-from models.training.data import SETS, prepare
-from models.training.loop import TrainSettings, fit
+import torch
+
+from models.registry import WeightsError, build
+from models.training.data import SETS
+from models.training.loop import fit
 from models.training.recipes import RECIPES
 
 
@@ -14,7 +17,7 @@ def train(
     data: Path,
     output: Path,
     *,
-    steps: int = TrainSettings().steps,
+    steps: int | None = None,
     seed: int = 0,
     threads: int = 0,
     device: str = "cpu",
@@ -30,8 +33,10 @@ def train(
         Folder of the labelled sets.
     output : Path
         Folder of the run: array files in `prepared`, checkpoint, log and curve in `<model>`.
-    steps, seed, threads, device
-        See `models.training.loop.TrainSettings`.
+    steps : int, optional
+        Other than the recipe's.
+    seed, threads, device
+        See `models.training.tasks.TrainSettings`.
     sets : tuple of str
         Sets to fit on.
 
@@ -44,18 +49,19 @@ def train(
     ------
     WeightsError
         There is no recipe for the model.
+    NoDataError
+        None of the sets is there.
     """
     if model not in RECIPES:
         raise WeightsError(f"no recipe for model '{model}'; known: {', '.join(RECIPES)}")
-    prepared = output / "prepared"
-    fit(
-        RECIPES[model],
-        prepare(data, prepared, "train", sets),
-        prepare(data, prepared, "validation", sets),
-        output / model,
-        TrainSettings(steps=steps, seed=seed, threads=threads),
-        device=device,
+    recipe = RECIPES[model]
+    settings = replace(
+        recipe.settings, steps=steps or recipe.settings.steps, seed=seed, threads=threads
     )
+    task = recipe.load(data, output / "prepared", sets)
+    torch.manual_seed(seed)
+    network = build(recipe.architecture, recipe.parameters)
+    fit(network, task, output / model, settings, device=device)
     return output / model
 
 
@@ -65,7 +71,7 @@ def main() -> None:
     parser.add_argument("model", choices=list(RECIPES))
     parser.add_argument("data", type=Path)
     parser.add_argument("output", type=Path)
-    parser.add_argument("--steps", type=int, default=TrainSettings().steps)
+    parser.add_argument("--steps", type=int)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--device", default="cpu")

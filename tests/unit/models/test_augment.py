@@ -14,12 +14,14 @@ def generator(seed=0):
 
 
 IMAGES = torch.rand((16, 1, 48, 48), generator=generator(5))
-ALLOWED = torch.full((16, 48, 48), allowed_bits(0), dtype=torch.uint8)
+ALLOWED = torch.full((16, 1, 48, 48), allowed_bits(0), dtype=torch.uint8)
 CHANGES = {
     "transfer_curve": augment.transfer_curve,
     "bias_field": augment.bias_field,
     "noise": augment.noise,
     "low_resolution": augment.low_resolution,
+    "blur_or_sharpen": augment.blur_or_sharpen,
+    "ghosts": augment.ghosts,
     "change_appearance": lambda images, draws: augment.change_appearance(images, ALLOWED, draws),
 }
 
@@ -41,8 +43,8 @@ def test_a_transfer_curve_keeps_the_order_of_intensities():
 
 
 def test_tissue_contrast_moves_a_structure_as_one():
-    allowed = torch.full((32, 48, 48), allowed_bits(0), dtype=torch.uint8)
-    allowed[:, 10:30, 10:30] = allowed_bits(1)
+    allowed = torch.full((32, 1, 48, 48), allowed_bits(0), dtype=torch.uint8)
+    allowed[..., 10:30, 10:30] = allowed_bits(1)
     flat = torch.full((32, 1, 48, 48), 0.5)
     shift = augment.tissue_contrast(flat, allowed, generator(2)) - flat
     assert (shift[:, :, 40:, 40:] == 0).all()
@@ -52,8 +54,8 @@ def test_tissue_contrast_moves_a_structure_as_one():
 
 
 def test_tissue_contrast_leaves_partly_labelled_images_alone():
-    allowed = torch.full((32, 48, 48), allowed_bits(0, 3), dtype=torch.uint8)
-    allowed[:, 10:30, 10:30] = allowed_bits(1)
+    allowed = torch.full((32, 1, 48, 48), allowed_bits(0, 3), dtype=torch.uint8)
+    allowed[..., 10:30, 10:30] = allowed_bits(1)
     images = IMAGES.repeat(2, 1, 1, 1)
     torch.testing.assert_close(augment.tissue_contrast(images, allowed, generator()), images)
 

@@ -7,23 +7,19 @@ import pytest
 import torch
 
 from models.preprocess import CropGrid
-from models.registry import WeightsError, load
+from models.registry import WeightsError, build, load
 from models.training import export as export_module
-from models.training import loop
 from models.training import train as train_module
-from models.training.batches import random_batch
-from models.training.loop import TrainSettings, fit
-from models.training.recipes import RECIPES, Recipe
+from models.training.loop import fit
+from models.training.recipes import RECIPES, slice_recipe
+from models.training.slice_task import SliceSampling, SliceTask
 from models.training.slices import write_slices
+from models.training.tasks import NoDataError, TrainSettings
 
-TINY = Recipe(
-    task="segmentation",
-    architecture="unet_2d",
-    parameters={"width": 4, "levels": 3, "classes": 4},
-    grid=CropGrid(48, 48, 2.0),
-    max_shift_mm=6,
-    set_shares={"acdc": 0.7, "synthetic": 0.3},
+SAMPLING = SliceSampling(
+    CropGrid(48, 48, 2.0), max_shift_mm=6, set_shares={"acdc": 0.7, "synthetic": 0.3}
 )
+TINY = slice_recipe("segmentation", "unet_2d", {"width": 4, "levels": 3, "classes": 4}, SAMPLING)
 SETTINGS = TrainSettings(
     steps=30, batch=4, warmup_steps=5, validate_every=10, checkpoint_every=10, threads=1
 )
@@ -36,13 +32,19 @@ def _same_threads():
     torch.set_num_threads(before)
 
 
+def run(train, validation, folder, settings, **more):
+    torch.manual_seed(settings.seed)
+    network = build(TINY.architecture, TINY.parameters)
+    return fit(network, SliceTask(SAMPLING, train, validation), folder, settings, **more)
+
+
 def log_of(folder):
     return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
 
 
 def test_the_loss_falls_and_the_run_leaves_log_and_curve(invented_slices, tmp_path):
     settings = dataclasses.replace(SETTINGS, steps=60)
-    fit(TINY, invented_slices, invented_slices[:4], tmp_path, settings)
+    run(invented_slices, invented_slices[:4], tmp_path, settings)
     entries = log_of(tmp_path)
     assert [entry["step"] for entry in entries] == [10, 20, 30, 40, 50, 60]
     assert entries[-1]["loss"] < 0.8 * entries[0]["loss"]
@@ -51,27 +53,28 @@ def test_the_loss_falls_and_the_run_leaves_log_and_curve(invented_slices, tmp_pa
 
 
 def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(invented_slices, tmp_path):
-    whole = fit(TINY, invented_slices, invented_slices[:2], tmp_path / "whole", SETTINGS)
+    whole = run(invented_slices, invented_slices[:2], tmp_path / "whole", SETTINGS)
     resumed = tmp_path / "resumed"
-    fit(TINY, invented_slices, invented_slices[:2], resumed, SETTINGS, stop_after=20)
+    run(invented_slices, invented_slices[:2], resumed, SETTINGS, stop_after=20)
     assert [entry["step"] for entry in log_of(resumed)] == [10, 20]
-    network = fit(TINY, invented_slices, invented_slices[:2], resumed, SETTINGS)
+    network = run(invented_slices, invented_slices[:2], resumed, SETTINGS)
     assert [entry["step"] for entry in log_of(resumed)] == [10, 20, 30]
     for key, value in whole.state_dict().items():
         torch.testing.assert_close(value, network.state_dict()[key], rtol=1e-4, atol=1e-5)
 
 
-def test_no_two_steps_see_the_same_crops(invented_slices, tmp_path, monkeypatch):
+def test_no_two_steps_see_the_same_crops(invented_slices, tmp_path):
     seen = []
 
-    def spy(*arguments):
-        batch = random_batch(*arguments)
-        seen.append(batch[0])
-        return batch
+    class Spied(SliceTask):
+        def random_batch(self, size, generator):
+            batch = super().random_batch(size, generator)
+            seen.append(batch[0])
+            return batch
 
-    monkeypatch.setattr(loop, "random_batch", spy)
+    task = Spied(SAMPLING, invented_slices, invented_slices[:2])
     settings = dataclasses.replace(SETTINGS, steps=3)
-    fit(TINY, invented_slices, invented_slices[:2], tmp_path, settings)
+    fit(build(TINY.architecture, TINY.parameters), task, tmp_path, settings)
     assert len(seen) == 3
     assert not torch.equal(seen[0], seen[1])
     assert not torch.equal(seen[1], seen[2])
@@ -79,9 +82,9 @@ def test_no_two_steps_see_the_same_crops(invented_slices, tmp_path, monkeypatch)
 
 def test_another_seed_gives_another_network(invented_slices, tmp_path):
     short = dataclasses.replace(SETTINGS, steps=4)
-    one = fit(TINY, invented_slices, invented_slices[:2], tmp_path / "one", short)
-    other = fit(
-        TINY, invented_slices, invented_slices[:2], tmp_path / "other",
+    one = run(invented_slices, invented_slices[:2], tmp_path / "one", short)
+    other = run(
+        invented_slices, invented_slices[:2], tmp_path / "other",
         dataclasses.replace(short, seed=1),
     )  # fmt: skip
     assert not torch.equal(one.head.weight, other.head.weight)
@@ -115,11 +118,17 @@ def test_a_model_without_a_recipe_is_refused(tmp_path):
         train_module.train("oracle", tmp_path, tmp_path)
 
 
-def test_every_recipe_can_be_trained(invented_slices, tmp_path):
-    for name, recipe in RECIPES.items():
-        small = dataclasses.replace(
-            recipe, grid=dataclasses.replace(recipe.grid, rows=32, columns=32)
-        )
-        settings = dataclasses.replace(SETTINGS, steps=2, batch=2, validate_every=2)
-        fit(small, invented_slices, invented_slices[:2], tmp_path / name, settings)
-        assert log_of(tmp_path / name)[-1]["step"] == 2
+def test_a_task_without_data_is_refused(tmp_path):
+    with pytest.raises(NoDataError, match="acdc"):
+        train_module.train("cine_unet", tmp_path, tmp_path, steps=1, sets=("acdc",))
+
+
+@pytest.mark.parametrize("name", ["cine_unet", "cine_residual_unet", "heart_localiser"])
+def test_every_slice_recipe_can_be_trained(name, invented_slices, tmp_path):
+    recipe = RECIPES[name]
+    sampling = recipe.load.args[0]
+    grid = dataclasses.replace(sampling.grid, rows=32, columns=32)
+    task = SliceTask(dataclasses.replace(sampling, grid=grid), invented_slices, invented_slices[:2])
+    settings = dataclasses.replace(SETTINGS, steps=2, batch=2, validate_every=2)
+    fit(build(recipe.architecture, recipe.parameters), task, tmp_path, settings)
+    assert log_of(tmp_path)[-1]["step"] == 2

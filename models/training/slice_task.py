@@ -1,0 +1,271 @@
+"""The task of the slice networks: label every pixel of a crop, from partly labelled sets."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Generator, Tensor, nn
+
+from models.preprocess import CropGrid, clip_to_unit, crop, normalise
+from models.training.augment import change_appearance, random_matrix, uniform
+from models.training.data import prepare
+from models.training.losses import class_allowed, partial_loss
+from models.training.slices import LabelledSlice
+from models.training.tasks import NoDataError
+
+Neighbours = tuple[LabelledSlice, ...]
+"""Slices that a network sees together, the labelled one in the middle; itself beyond an end."""
+
+
+@dataclass(frozen=True, slots=True)
+class SliceSampling:
+    """How crops are drawn from labelled slices.
+
+    Attributes
+    ----------
+    grid : CropGrid
+        Input of the network, in training and (size aside, for the localiser) in service.
+    max_shift_mm : float
+        The crop is centred at most so far from the LV, along each axis.
+    max_scale : float
+        Largest random scale where the pixel spacing is known; a set whose spacing is assumed
+        gets 15 % more.
+    empty_share : float
+        Share of a set's draws that go to its slices without LV; they are rare but decide where
+        the ventricle ends.
+    context : int
+        Slices on either side that the network sees with the one it labels.
+    set_shares : mapping of str to float
+        Share of each set in a batch; sets that are absent leave theirs to the others.
+    """
+
+    grid: CropGrid
+    max_shift_mm: float
+    max_scale: float = 1.15
+    empty_share: float = 0.06
+    context: int = 0
+    set_shares: Mapping[str, float] = field(
+        default_factory=lambda: {"acdc": 0.6, "sunnybrook": 0.27, "synthetic": 0.13}
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Drawable:
+    """Slices of one set with their neighbours, those that show the LV and those that do not."""
+
+    showing: tuple[Neighbours, ...]
+    empty: tuple[Neighbours, ...]
+
+    @classmethod
+    def of(cls, groups: Iterable[Neighbours], dataset: str) -> "Drawable":
+        """Pick the slices of a set and sort them."""
+        chosen = [group for group in groups if _middle(group).dataset == dataset]
+        return cls(
+            tuple(group for group in chosen if _middle(group).shows_lv),
+            tuple(group for group in chosen if not _middle(group).shows_lv),
+        )
+
+
+class SliceTask:
+    """Partial cross entropy and soft Dice on random crops; Dice on plain ones.
+
+    Parameters
+    ----------
+    sampling : SliceSampling
+    train, validation : sequence of LabelledSlice
+
+    Raises
+    ------
+    NoDataError
+        No set of the sampling has a slice to learn from.
+    """
+
+    def __init__(
+        self,
+        sampling: SliceSampling,
+        train: Sequence[LabelledSlice],
+        validation: Sequence[LabelledSlice],
+    ) -> None:
+        groups = with_neighbours(train, sampling.context)
+        sets = {name: Drawable.of(groups, name) for name in sampling.set_shares}
+        self.sampling = sampling
+        self.sets = {name: drawable for name, drawable in sets.items() if drawable.showing}
+        self.validation = with_neighbours(validation, sampling.context)
+        if not self.sets:
+            raise NoDataError(f"no labelled slice of {', '.join(sampling.set_shares)}")
+
+    @classmethod
+    def load(
+        cls, sampling: SliceSampling, data: Path, prepared: Path, sets: tuple[str, ...]
+    ) -> "SliceTask":
+        """The task of the labelled sets below `data`, through array files in `prepared`."""
+        train = prepare(data, prepared, "train", sets)
+        return cls(sampling, train, prepare(data, prepared, "validation", sets))
+
+    def random_batch(self, size: int, generator: Generator) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Crops of random slices, augmented.
+
+        Returns
+        -------
+        images : float tensor [size, 2 context + 1, y, x]
+            Normalised as in service.
+        (allowed,) : uint8 tensor [size, y, x]
+        """
+        names = list(self.sets)
+        shares = torch.tensor([self.sampling.set_shares[name] for name in names])
+        chosen = torch.multinomial(shares, size, replacement=True, generator=generator)
+        crops = []
+        for index in chosen.tolist():
+            group = _draw(self.sets[names[index]], self.sampling.empty_share, generator)
+            crops.append(_random_crop(group, self.sampling, generator))
+        images = torch.cat([image for image, _ in crops])
+        allowed = torch.cat([bits for _, bits in crops])
+        changed = change_appearance(_each(clip_to_unit, images), allowed, generator)
+        return _each(normalise, changed), (allowed[:, allowed.shape[1] // 2],)
+
+    def loss(self, outputs: Any, targets: tuple[Tensor, ...]) -> Tensor:
+        """Partial loss; of every resolution where the network gives several, halved each time."""
+        (allowed,) = targets
+        levels = outputs if isinstance(outputs, tuple) else (outputs,)
+        total = partial_loss(levels[0].float(), allowed)
+        for level, logits in enumerate(levels[1:], start=1):
+            coarse = allowed[:, :: 2**level, :: 2**level]
+            total = total + partial_loss(logits.float(), coarse) / 2**level
+        return total
+
+    def validate(self, network: nn.Module, device: str) -> Mapping[str, float]:
+        """Dice over all pixels of the validation crops, per set, class and phase.
+
+        Classes that a slice does not label do not count there. Keys read
+        ``dice_<set>_<class>_<phase>``, volumes ``ratio_...`` (predicted over true).
+        """
+        sums: dict[str, Counter[str]] = {}
+        for first in range(0, len(self.validation), 16):
+            groups = self.validation[first : first + 16]
+            images, allowed = plain_batch(groups, self.sampling)
+            inputs = images.to(device).contiguous(memory_format=torch.channels_last)
+            with torch.inference_mode():
+                predicted = network(inputs).argmax(1).cpu()
+            may_be = class_allowed(allowed, 4)
+            several = may_be.sum(dim=1) > 1
+            for index, group in enumerate(groups):
+                for label, name in ((1, "lv"), (2, "myo"), (3, "rv")):
+                    truth, found = may_be[index, label], predicted[index] == label
+                    if not (truth & several[index]).any():
+                        entry = _middle(group)
+                        counts = sums.setdefault(f"{entry.dataset}_{name}_{entry.phase}", Counter())
+                        counts["both"] += int((truth & found).sum())
+                        counts["found"] += int(found.sum())
+                        counts["truth"] += int(truth.sum())
+        figures = {}
+        for key, counts in sums.items():
+            total = max(counts["found"] + counts["truth"], 1)
+            figures[f"dice_{key}"] = round(2 * counts["both"] / total, 4)
+            figures[f"ratio_{key}"] = round(counts["found"] / max(counts["truth"], 1), 4)
+        return figures
+
+
+def with_neighbours(slices: Iterable[LabelledSlice], context: int) -> tuple[Neighbours, ...]:
+    """Every slice with its `context` neighbours on either side, in the order of the stack."""
+    kept = tuple(slices)
+    by_place = {(*_stack(entry), entry.position): entry for entry in kept}
+    groups = []
+    for entry in kept:
+        group = [entry]
+        for step in (1, -1):
+            last = entry
+            for distance in range(1, context + 1):
+                place = (*_stack(entry), entry.position + step * distance)
+                last = by_place.get(place, last)
+                group = [*group, last] if step > 0 else [last, *group]
+        groups.append(tuple(group))
+    return tuple(groups)
+
+
+def plain_batch(groups: Sequence[Neighbours], sampling: SliceSampling) -> tuple[Tensor, Tensor]:
+    """Crops around the LV as they are: images [n, 2 context + 1, y, x], allowed [n, y, x]."""
+    crops = [
+        _lay(group, sampling.grid, [_middle(group).centre_yx] * len(group), None)
+        for group in groups
+    ]
+    images = torch.cat([image for image, _ in crops])
+    allowed = torch.cat([bits for _, bits in crops])
+    return _each(normalise, images), allowed[:, allowed.shape[1] // 2]
+
+
+def _stack(entry: LabelledSlice) -> tuple[str, str, str]:
+    return entry.dataset, entry.patient, entry.phase
+
+
+def _middle(group: Neighbours) -> LabelledSlice:
+    return group[len(group) // 2]
+
+
+def _each(change: Any, images: Tensor) -> Tensor:
+    """Apply a function of images [n, 1, y, x] to every channel of [n, c, y, x] by itself."""
+    changed: Tensor = change(images.flatten(0, 1)[:, None])
+    return changed[:, 0].view(images.shape)
+
+
+def _draw(drawable: Drawable, empty_share: float, generator: Generator) -> Neighbours:
+    from_empty = uniform(0, 1, generator) < empty_share and drawable.empty
+    pool = drawable.empty if from_empty else drawable.showing
+    return pool[int(torch.randint(len(pool), (), generator=generator))]
+
+
+def _random_crop(
+    group: Neighbours, sampling: SliceSampling, generator: Generator
+) -> tuple[Tensor, Tensor]:
+    """One augmented crop: images [1, c, y, x] in grey values, allowed [1, c, y, x].
+
+    Neighbours may be missing (the slice itself takes their place), lie shifted as after another
+    breath-hold, and come in either order.
+    """
+    entry = _middle(group)
+    reach = sampling.max_shift_mm
+    centre = _moved(entry.centre_yx, reach, entry, generator)
+    scale = sampling.max_scale * (1.0 if entry.spacing_is_known else 1.15)
+    matrix = random_matrix(generator, scale)
+    if len(group) > 1:
+        if uniform(0, 1, generator) < 0.5:
+            group = group[::-1]
+        if uniform(0, 1, generator) < 0.15:
+            group = (entry,) * len(group)
+    shifted = len(group) > 1 and uniform(0, 1, generator) < 0.3
+    centres = [
+        _moved(centre, 4.0, entry, generator) if shifted and index != len(group) // 2 else centre
+        for index in range(len(group))
+    ]
+    return _lay(group, sampling.grid, centres, matrix)
+
+
+def _moved(
+    centre: tuple[float, float], reach_mm: float, entry: LabelledSlice, generator: Generator
+) -> tuple[float, float]:
+    row, column = (
+        place + uniform(-reach_mm, reach_mm, generator) / spacing
+        for place, spacing in zip(centre, entry.pixel_spacing_mm, strict=True)
+    )
+    return row, column
+
+
+def _lay(
+    group: Neighbours,
+    grid: CropGrid,
+    centres: Sequence[tuple[float, float]],
+    matrix: Tensor | None,
+) -> tuple[Tensor, Tensor]:
+    """Images [1, c, y, x] and allowed classes [1, c, y, x] of slices that lie over each other."""
+    images, labels = [], []
+    for entry, centre in zip(group, centres, strict=True):
+        spacing, shift = entry.pixel_spacing_mm, entry.label_shift_px
+        image = torch.from_numpy(entry.image)[None, None].float()
+        images.append(crop(image, spacing, centre, grid, matrix=matrix))
+        allowed = torch.from_numpy(entry.allowed)[None, None].float()
+        place = (centre[0] + shift, centre[1] + shift)
+        bits = crop(allowed, spacing, place, grid, matrix=matrix, mode="nearest").to(torch.uint8)
+        labels.append(torch.where(bits == 0, torch.ones_like(bits), bits))
+    return torch.cat(images, dim=1), torch.cat(labels, dim=1)
