@@ -5,13 +5,14 @@ Orthanc when it is installed, else the product's own small one.
 """
 
 import argparse
+import json
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -28,7 +29,9 @@ from dicom_node.phantom import write_cine_study
 from dicom_node.process import read_inputs
 from dicom_node.send import send_paths
 from dicom_node.status import StackStatus, read_status
+from pipeline.case import Verdict
 from pipeline.findings import SeriesFindings
+from pipeline.results.codes import in_report
 
 SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"
 COMPREHENSIVE_3D_SR = "1.2.840.10008.5.1.4.1.1.88.34"
@@ -89,9 +92,10 @@ def run_demo(study: Path | None, output: Path) -> int:
     """
     shutil.rmtree(output, ignore_errors=True)
     output.mkdir(parents=True)
+    truth = None
     if study is None:
         study = output / "study"
-        write_cine_study(study, seed=1)
+        truth = read_truth(write_cine_study(study, seed=1))
         console.print(f"Study: synthetic short-axis cine, labelled so, in {study}")
     with demo_archive(output / "archive") as archive, _node(output, archive.port) as settings:
         console.print(f"Archive: {archive.name}. Node: port {settings.node.port}.")
@@ -102,6 +106,8 @@ def run_demo(study: Path | None, output: Path) -> int:
             console.print("[red]No stack was measured.[/red]")
             return 1
         objects = _fetch(archive, stack, output / "results")
+    console.print(result_table(stack.findings, truth))
+    _print_doubts(stack.findings)
     return _report(stack.findings, objects, study, output)
 
 
@@ -168,15 +174,49 @@ def _fetch(archive: DemoArchive, stack: StackStatus, folder: Path) -> list[tuple
     return found
 
 
+def read_truth(path: Path) -> Mapping[str, float]:
+    """Biomarkers of a synthetic study by their names, from the truth beside it."""
+    biomarkers: dict[str, float] = json.loads(path.read_text(encoding="utf-8"))["biomarkers"]
+    return biomarkers
+
+
+def result_table(findings: SeriesFindings, truth: Mapping[str, float] | None) -> Table:
+    """Tabulate the biomarkers, with the truth beside them where it is known.
+
+    Parameters
+    ----------
+    findings : SeriesFindings
+        Of a completed stack.
+    truth : mapping of name to value, or None
+        Of a synthetic study.
+    """
+    title = "Measured" if truth is None else "Measured in a synthetic study, beside its true values"
+    columns = ("biomarker", "value", *(("true (synthetic)",) if truth else ()), "unit", "remark")
+    table = Table(*columns, title=title)
+    for item in findings.biomarkers:
+        value = "" if item.value is None else in_report(item.value, item.unit)
+        true = (in_report(truth[item.name], item.unit),) if truth else ()
+        remark = item.withheld or ("to be reviewed" if _is_doubted(item.name, findings) else "")
+        table.add_row(item.name, value, *true, item.unit, remark)
+    return table
+
+
+def _is_doubted(name: str, findings: SeriesFindings) -> bool:
+    return any(
+        check.verdict is Verdict.REVIEW and name in check.biomarkers for check in findings.quality
+    )
+
+
+def _print_doubts(findings: SeriesFindings) -> None:
+    for check in findings.quality:
+        if check.verdict is not Verdict.OK:
+            console.print(f"Quality, {check.verdict}: {check.reason}", soft_wrap=True, markup=False)
+
+
 def _report(
     findings: SeriesFindings, objects: list[tuple[Path, Dataset]], study: Path, output: Path
 ) -> int:
-    """Print table, files and picture; 0 when both SEG and SR are among the objects."""
-    table = Table("biomarker", "value", "unit", "remark", title="Measured")
-    for item in findings.biomarkers:
-        value = "" if item.value is None else f"{item.value:.1f}"
-        table.add_row(item.name, value, item.unit, item.withheld or "")
-    console.print(table)
+    """Print files and picture; 0 when both SEG and SR are among the objects."""
     for path, dataset in objects:
         console.print(f"From the archive: {dataset.SeriesDescription}: {path}", soft_wrap=True)
     classes = {dataset.SOPClassUID for _, dataset in objects}

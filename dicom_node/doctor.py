@@ -53,6 +53,7 @@ def examine(settings: Settings) -> bool:
 
 def _checks(settings: Settings) -> Iterator[Check]:
     yield Check("configuration", True, "read, every key known")
+    yield from _site(settings)
     yield from _admission(settings)
     folder = _data_folder(settings)
     yield folder
@@ -64,6 +65,14 @@ def _checks(settings: Settings) -> Iterator[Check]:
     for destination in settings.destinations:
         yield _destination(destination, settings)
     yield from _networks(settings)
+
+
+def _site(settings: Settings) -> Iterator[Check]:
+    site = settings.site
+    if not site.institution:
+        yield Check("site", None, "site.institution is empty: the results name no institution")
+    if not site.station_name:
+        yield Check("site", None, 'site.station_name is empty: the results say "unnamed"')
 
 
 def _admission(settings: Settings) -> Iterator[Check]:

@@ -170,13 +170,18 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class QualityFinding:
-    """One quality check. `withholds` names the biomarkers it takes back (verdict withheld)."""
+    """One quality check.
+
+    `withholds` names the biomarkers it takes back (verdict withheld), `concerns` those that a
+    review is about, where it is not about all.
+    """
 
     check: str
     verdict: Verdict
     reason: str
     value: float | None = None
     withholds: tuple[str, ...] = ()
+    concerns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ def cine_stages(
         DetectPhases(segmenter, settings.min_phases_for_detection),
         SegmentCine(segmenter),
         Quantify(),
-        CheckQuality(settings.min_phases_for_detection),
+        CheckQuality(settings.min_phases_for_detection, segmenter.card),
     )
 
 

@@ -21,7 +21,7 @@ from pipeline.results.source import header_notes, study_instance_uid
 if TYPE_CHECKING:
     from pipeline.routing import Proposal
 
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION = "1.1"
 _JSON_SCHEMA = "https://json-schema.org/draft/2020-12/schema"
 _LIBRARIES = ("highdicom", "numpy", "pydicom", "SimpleITK", "torch")
 
@@ -90,6 +90,10 @@ class QualityCheck(_Finding):
     )
     reason: str = Field(description="What was seen, in words.")
     value: FiniteFloat | None = Field(description="The number that was judged, if it is one.")
+    biomarkers: tuple[str, ...] = Field(
+        default=(),
+        description="Which were taken back, or are to be reviewed; empty: none in particular.",
+    )
 
 
 class ModelFinding(_Finding):
@@ -295,6 +299,7 @@ def _quality(case: CineCase) -> Iterator[QualityCheck]:
             verdict=finding.verdict,
             reason=finding.reason,
             value=finding.value,
+            biomarkers=(*finding.withholds, *finding.concerns),
         )
 
 

@@ -1,6 +1,8 @@
 """Coded concepts of the results: structures, key phases, quantities and units.
 
-Codes are those of DICOM PS3.16 (DCM), SNOMED CT (SCT), LOINC (LN) and UCUM.
+Codes are those of DICOM PS3.16 (DCM), SNOMED CT (SCT), LOINC (LN) and UCUM. None of them has the
+indexed volumes and mass of MR: these have a private code, the name of the biomarker, because under
+the code of the absolute quantity a viewer shows both alike.
 """
 
 from collections.abc import Mapping
@@ -69,9 +71,9 @@ class Quantity:
     Attributes
     ----------
     code : Code
-        Concept name; of the parent quantity where no code for the indexed one exists.
+        Concept name.
     indexed : bool
-        State the index, body surface area, as a modifier (PS3.16 CID 3455).
+        State the index of a private code, body surface area, as a modifier (PS3.16 CID 3455).
     method : Code or None
         Coded method of computation.
     """
@@ -81,31 +83,33 @@ class Quantity:
     method: Code | None = None
 
 
-_LV_EDV = Code("8821-1", "LN", "Left Ventricular ED Volume")
-_LV_ESV = Code("8823-7", "LN", "Left Ventricular ES Volume")
-_LV_MASS = Code("18087-7", "LN", "Left Ventricle Mass")
-_RV_EDV = Code("8822-9", "LN", "Right Ventricular ED Volume")
-_RV_ESV = Code("8824-5", "LN", "Right Ventricular ES Volume")
+PRIVATE_SCHEME = "99DICOMNODE"
+PRIVATE_SCHEME_NAME = "DICOM node cardiac CAD: names of biomarkers"
+
+
+def _index(name: str, meaning: str) -> Quantity:
+    return Quantity(Code(name, PRIVATE_SCHEME, meaning), indexed=True)
+
 
 QUANTITIES: Mapping[str, Quantity] = {
-    "lv_edv": Quantity(_LV_EDV),
-    "lv_esv": Quantity(_LV_ESV),
+    "lv_edv": Quantity(Code("8821-1", "LN", "Left Ventricular ED Volume")),
+    "lv_esv": Quantity(Code("8823-7", "LN", "Left Ventricular ES Volume")),
     "lv_sv": Quantity(Code("90096001", "SCT", "Stroke Volume")),
     "lv_ef": Quantity(Code("8811-2", "LN", "Left ventricular ejection fraction by MR")),
-    "lv_mass": Quantity(_LV_MASS),
-    "rv_edv": Quantity(_RV_EDV),
-    "rv_esv": Quantity(_RV_ESV),
+    "lv_mass": Quantity(Code("18087-7", "LN", "Left Ventricle Mass")),
+    "rv_edv": Quantity(Code("8822-9", "LN", "Right Ventricular ED Volume")),
+    "rv_esv": Quantity(Code("8824-5", "LN", "Right Ventricular ES Volume")),
     "rv_sv": Quantity(Code("429483009", "SCT", "RV Stroke Volume")),
     "rv_ef": Quantity(Code("8818-7", "LN", "Right ventricular ejection fraction by MR")),
     "cardiac_output": Quantity(Code("82799009", "SCT", "Cardiac Output")),
     "heart_rate": Quantity(Code("8867-4", "LN", "Heart rate")),
     "bsa": Quantity(BODY_SURFACE_AREA, method=MOSTELLER),
-    "lv_edv_index": Quantity(_LV_EDV, indexed=True),
-    "lv_esv_index": Quantity(_LV_ESV, indexed=True),
+    "lv_edv_index": _index("lv_edv_index", "Left Ventricular ED Volume Index"),
+    "lv_esv_index": _index("lv_esv_index", "Left Ventricular ES Volume Index"),
     "lv_sv_index": Quantity(Code("277381004", "SCT", "Stroke Index")),
-    "lv_mass_index": Quantity(_LV_MASS, indexed=True),
-    "rv_edv_index": Quantity(_RV_EDV, indexed=True),
-    "rv_esv_index": Quantity(_RV_ESV, indexed=True),
+    "lv_mass_index": _index("lv_mass_index", "Left Ventricle Mass Index"),
+    "rv_edv_index": _index("rv_edv_index", "Right Ventricular ED Volume Index"),
+    "rv_esv_index": _index("rv_esv_index", "Right Ventricular ES Volume Index"),
     "rv_sv_index": Quantity(Code("429619008", "SCT", "RV Stroke Index")),
     "cardiac_output_index": Quantity(Code("54993008", "SCT", "Cardiac Index")),
 }
@@ -124,3 +128,11 @@ UNITS: Mapping[str, Code] = {
         "l/min/m2": "liter per minute per square meter",
     }.items()
 }
+
+_TWO_DECIMALS = frozenset({"l/min", "m2", "l/min/m2"})
+
+
+def in_report(value: float, unit: str) -> str:
+    """A value as text, as precisely as its unit is meant to be read: one decimal, or two."""
+    digits = 2 if unit in _TWO_DECIMALS else 1
+    return f"{round(value, digits) + 0.0:.{digits}f}"  # + 0.0: never "-0.0"

@@ -17,7 +17,7 @@ from pipeline.results.uids import hashed_uid, instance_uid, series_uid
 NODE_MANUFACTURER = "DICOM node cardiac CAD"
 NODE_MODEL = "Cine short-axis analysis"
 IMPLEMENTATION_CLASS_UID = "2.25.203840318765490411718204537823107163285"
-DISCLAIMER = "Automatic, unverified, not a medical device."
+DISCLAIMER = "Automatic measurement, unverified, not a medical device."
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """Measurement groups of the report: one per segmented structure, and those of derived quantities.
 
-A quantity that was withheld is stated as text with its reason, never as a number.
+A quantity that was withheld is stated as text with its reason, never as a number. One that a
+quality check names for review has the reason beside it.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -23,13 +24,15 @@ from highdicom.sr import (
     VolumetricROIMeasurementsAndQualitativeEvaluations,
 )
 from pydicom.sr.coding import Code
+from pydicom.valuerep import DS
 
-from pipeline.case import LV_CAVITY, LV_MYOCARDIUM, RV_CAVITY, Biomarker, FrameSource
+from pipeline.case import LV_CAVITY, LV_MYOCARDIUM, RV_CAVITY, Biomarker, FrameSource, Verdict
 from pipeline.results.codes import (
     AI_FAMILY,
     ANATOMICAL_STRUCTURE,
     BODY_SURFACE_AREA,
     CARDIAC_CYCLE_PHASE,
+    COMMENT,
     END_DIASTOLE,
     END_SYSTOLE,
     INDEX,
@@ -42,6 +45,7 @@ from pipeline.results.codes import (
     UNITS,
     KeyPhase,
     Quantity,
+    in_report,
 )
 from pipeline.results.common import ResultBasis, drawing_model
 from pipeline.results.seg import WrittenSegmentation, subject
@@ -73,7 +77,6 @@ _DERIVED_GROUPS: tuple[tuple[str, Code | None, tuple[str, ...]], ...] = (
     ),
     ("Heart rate and body surface area", None, ("heart_rate", "bsa")),
 )
-_DECIMALS = 4
 
 
 def measurement_groups(basis: ResultBasis, written: Sequence[WrittenSegmentation]) -> list[Group]:
@@ -105,7 +108,7 @@ def _structure_groups(
                 **_about_structure(phase, value, basis),
                 "measurements": _measurements(biomarkers),
             }
-            yield _with_withheld(_located(holders, value, about), biomarkers)
+            yield _with_texts(_located(holders, value, about), biomarkers, basis)
 
 
 def _about_structure(phase: KeyPhase, value: int, basis: ResultBasis) -> dict[str, Any]:
@@ -165,7 +168,7 @@ def _derived_groups(basis: ResultBasis, found: Mapping[str, Biomarker]) -> Itera
             finding_sites=[FindingSite(site)] if site else None,
             measurements=_measurements(biomarkers),
         )
-        yield _with_withheld(group, biomarkers)
+        yield _with_texts(group, biomarkers, basis)
 
 
 def _tracking(basis: ResultBasis, what: str) -> TrackingIdentifier:
@@ -174,22 +177,32 @@ def _tracking(basis: ResultBasis, what: str) -> TrackingIdentifier:
 
 def _measurements(biomarkers: Sequence[Biomarker]) -> list[Measurement]:
     return [
-        _measurement(QUANTITIES[biomarker.name], biomarker.value, UNITS[biomarker.unit])
+        _measurement(QUANTITIES[biomarker.name], biomarker.value, biomarker.unit)
         for biomarker in biomarkers
         if biomarker.value is not None
     ]
 
 
-def _measurement(quantity: Quantity, value: float, unit: Code) -> Measurement:
+def _measurement(quantity: Quantity, value: float, unit: str) -> Measurement:
+    """A number that a reader sees as it is written: no second one of more digits (PS3.3 C.18.1)."""
     measurement = Measurement(
-        name=quantity.code, value=round(value, _DECIMALS), unit=unit, method=quantity.method
+        name=quantity.code, value=float(value), unit=UNITS[unit], method=quantity.method
     )
+    (measured,) = measurement[0].MeasuredValueSequence
+    measured.NumericValue = DS(in_report(value, unit))
+    del measured.FloatingPointValue
     _modify(measurement[0], quantity)
     return measurement
 
 
-def _with_withheld(group: Group, biomarkers: Sequence[Biomarker]) -> Group:
-    """Add the reason for each quantity that has no number."""
+def _with_texts(group: Group, biomarkers: Sequence[Biomarker], basis: ResultBasis) -> Group:
+    """Add why a quantity has no number, and why one that has is to be reviewed."""
+    measured = {biomarker.name for biomarker in biomarkers if biomarker.value is not None}
+    for finding in basis.case.quality:
+        if finding.verdict is Verdict.REVIEW and measured & set(finding.concerns):
+            text = f"To be reviewed: {finding.reason}."
+            item = TextContentItem(COMMENT, text, RelationshipTypeValues.CONTAINS)
+            group[0].ContentSequence.append(item)
     for biomarker in biomarkers:
         if biomarker.withheld is not None:
             quantity = QUANTITIES[biomarker.name]

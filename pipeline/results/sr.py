@@ -16,7 +16,13 @@ from pydicom import Dataset
 from pydicom.sr.coding import Code
 
 from pipeline.case import CineCase
-from pipeline.results.codes import CARDIAC_MR, ENGLISH, REPORT_TITLE
+from pipeline.results.codes import (
+    CARDIAC_MR,
+    ENGLISH,
+    PRIVATE_SCHEME,
+    PRIVATE_SCHEME_NAME,
+    REPORT_TITLE,
+)
 from pipeline.results.common import (
     NODE_MANUFACTURER,
     NODE_MODEL,
@@ -36,7 +42,7 @@ from pipeline.results.source import (
     restore_references,
     source_images,
 )
-from pipeline.results.statements import statements
+from pipeline.results.statements import put_disclaimer_first, statements
 
 _SERIES_NUMBER = 9001
 _DEVICE = Code("121007", "DCM", "Device")
@@ -61,12 +67,21 @@ def write_report(basis: ResultBasis, written: Sequence[WrittenSegmentation]) -> 
         is_complete=not incomplete,
         is_final=False,
         is_verified=False,
-        series_description="Cardiac CAD report",
+        series_description="Cardiac CAD report, automatic, unverified",
         **equipment(context),
     )
     if incomplete:
         built.CompletionFlagDescription = incomplete
+    built.CodingSchemeIdentificationSequence = [_private_scheme()]
     return finished(built, identity, basis)
+
+
+def _private_scheme() -> Dataset:
+    """Coding Scheme Identification item (PS3.3 C.12.1)."""
+    scheme = Dataset()
+    scheme.CodingSchemeDesignator = PRIVATE_SCHEME
+    scheme.CodingSchemeName = PRIVATE_SCHEME_NAME
+    return scheme
 
 
 def _why_partial(case: CineCase) -> str:
@@ -96,8 +111,21 @@ def _content(
         ],
     )
     report[0].ContentSequence.append(statements(basis.case))
+    put_disclaimer_first(report[0])
     restore_references(report[0], images)
+    _separate(report[0])
     return report
+
+
+def _separate(item: Dataset) -> None:
+    """Call the items of each container separate ones, not flowing text (PS3.3 C.18.8).
+
+    Of flowing text some viewers show bare values, numbers without their names among them.
+    """
+    if item.ValueType == "CONTAINER":
+        item.ContinuityOfContent = "SEPARATE"
+        for child in item.get("ContentSequence", ()):
+            _separate(child)
 
 
 def _library_header(image: SourceImage) -> Dataset:

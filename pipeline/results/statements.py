@@ -1,6 +1,9 @@
-"""What the report says besides numbers: origin, coverage and quality, as coded or plain text."""
+"""What the report says besides numbers: quality, coverage and origin, as coded or plain text.
 
-from collections.abc import Iterator
+What a reader must know to judge the numbers stands first, what traces them last.
+"""
+
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 from highdicom.sr import (
@@ -11,6 +14,7 @@ from highdicom.sr import (
     RelationshipTypeValues,
     TextContentItem,
 )
+from pydicom import Dataset
 from pydicom.sr.coding import Code
 
 from pipeline.case import CineCase, QualityFinding, Verdict
@@ -25,6 +29,39 @@ from pipeline.results.common import DISCLAIMER, describe_model, models_of
 from pipeline.results.seg import key_phases
 from pipeline.results.source import header_notes
 
+CHECK_TITLES: Mapping[str, str] = {
+    "coverage_base": "Basal coverage",
+    "coverage_apex": "Apical coverage",
+    "phases_count": "Number of cardiac phases",
+    "missing_images": "Completeness of the images",
+    "left_ventricle": "Left ventricle found",
+    "short_axis_plane": "Short-axis plane",
+    "myocardium_ring": "Closed ring of myocardium",
+    "curve_range": "LV contraction",
+    "detection_agreement": "End diastole and end systole",
+    "lv_ef_range": "LV ejection fraction",
+    "rv_ef_range": "RV ejection fraction",
+    "stroke_volume_agreement": "LV and RV stroke volumes",
+    "mass_plausibility": "LV mass",
+    "mass_conservation": "Myocardium at end diastole and end systole",
+    "lv_known_error": "LV accuracy",
+    "rv_known_error": "RV accuracy",
+}
+_VERDICTS: Mapping[Verdict, str] = {
+    Verdict.REVIEW: "to be reviewed",
+    Verdict.WITHHELD: "numbers withheld",
+}
+
+
+def put_disclaimer_first(report: Dataset) -> None:
+    """Insert what the report is as its very first content item.
+
+    TID 1500 has no place for it. Its order is significant but it is extensible, and then items of
+    one's own may stand wherever they make sense (PS3.16 6.2.5): here before the observer, whose
+    names are text too, and the image library, which fills pages.
+    """
+    report.ContentSequence.insert(0, _text(COMMENT, DISCLAIMER))
+
 
 def statements(case: CineCase) -> ContainerContentItem:
     """Build the qualitative evaluations of TID 1500."""
@@ -36,17 +73,19 @@ def statements(case: CineCase) -> ContainerContentItem:
 
 
 def _statements(case: CineCase) -> Iterator[ContentItem]:
-    yield _text(COMMENT, DISCLAIMER)
-    for model in models_of(case):
-        yield _text(COMMENT, describe_model(model))
-    for sentence in (*_phases(case), *_slices(case)):
+    doubts = [*_doubts(case.quality)]
+    for note in case.stack.missing:
+        if not any(note in doubt for doubt in doubts):
+            doubts.append(f"Image stack: {note}.")
+    for doubt in doubts:
+        yield _text(FINDING, doubt)
+    for sentence in (*_passed(case.quality), *_phases(case), *_slices(case)):
         yield _text(COMMENT, sentence)
     yield CodeContentItem(PAPILLARY_MUSCLES, PAPILLARY_INCLUDED, RelationshipTypeValues.CONTAINS)
-    yield from _quality(case.quality)
-    for note in case.stack.missing:
-        yield _text(FINDING, f"Stack: {note}")
     for note in header_notes(case.stack):
-        yield _text(COMMENT, f"Source headers: {note}")
+        yield _text(COMMENT, f"Source headers: {note}.")
+    for model in models_of(case):
+        yield _text(COMMENT, describe_model(model))
 
 
 def _text(name: Code, sentence: str) -> TextContentItem:
@@ -57,25 +96,32 @@ def _phases(case: CineCase) -> Iterator[str]:
     times = case.stack.trigger_times_ms
     for phase, index in key_phases(case):
         yield (
-            f"{phase.words.capitalize()}: phase {index + 1} of {len(times)} "
-            f"(zero-based index {index}), trigger time {times[index]:.1f} ms."
+            f"{phase.words.capitalize()} is phase {index + 1} of {len(times)}, "
+            f"{times[index]:.0f} ms after the R wave."
         )
 
 
 def _slices(case: CineCase) -> Iterator[str]:
     if case.relevance is None:
         return
-    relevant, probability = case.relevance.relevant, case.relevance.probability
+    relevant = case.relevance.relevant
     chosen = ", ".join(str(z + 1) for z in np.flatnonzero(relevant))
-    each = ", ".join(f"{p:.2f}" for p in probability)
     yield f"Slices that show the left ventricle and were measured: {chosen} of {len(relevant)}."
-    yield f"Probability of left ventricle per slice: {each}."
 
 
-def _quality(findings: tuple[QualityFinding, ...]) -> Iterator[ContentItem]:
-    passed = [finding.check for finding in findings if finding.verdict is Verdict.OK]
+def _doubts(findings: tuple[QualityFinding, ...]) -> Iterator[str]:
     for finding in findings:
         if finding.verdict is not Verdict.OK:
-            yield _text(FINDING, f"Quality {finding.verdict}: {finding.check}: {finding.reason}")
+            yield f"{_title(finding)}, {_VERDICTS[finding.verdict]}: {finding.reason}."
+
+
+def _passed(findings: tuple[QualityFinding, ...]) -> Iterator[str]:
+    passed = [_title(finding) for finding in findings if finding.verdict is Verdict.OK]
     if passed:
-        yield _text(COMMENT, f"Quality checks passed: {', '.join(passed)}.")
+        listed = "; ".join(title[0].lower() + title[1:] for title in passed)
+        yield f"Quality checks passed: {listed}."
+
+
+def _title(finding: QualityFinding) -> str:
+    """Name of a check for people; its internal name stands in the findings alone."""
+    return CHECK_TITLES.get(finding.check) or finding.check.replace("_", " ").capitalize()

@@ -7,6 +7,7 @@ measured on the expert labels of its patients 001-100 at ED and ES.
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -30,8 +31,12 @@ from pipeline.stages.biomarkers import (
 )
 from pipeline.stages.coverage import check_coverage
 from pipeline.stages.detection import cyclic_distance, extremes
+from pipeline.stages.known_error import check_known_error
 from pipeline.stages.masks import elongation, open_ring_share
 from pipeline.stages.relevance import middle_slices
+
+if TYPE_CHECKING:
+    from models.registry import Card
 
 # A third of the slice x phase grid: what is left no longer describes the ventricle.
 MISSING_SHARE_WITHHELD = 1 / 3
@@ -63,13 +68,16 @@ class CheckQuality:
     ----------
     min_phases : int
         Fewer cardiac phases than this ask for review.
+    card : Card
+        Of the network that segments; its known errors ask for review.
     """
 
     name = "quality"
     models: tuple[ModelUse, ...] = ()
 
-    def __init__(self, min_phases: int) -> None:
+    def __init__(self, min_phases: int, card: "Card") -> None:
         self._min_phases = min_phases
+        self._card = card
 
     def __call__(self, case: CineCase) -> CineCase:
         """Return the case with its findings, and its biomarkers as far as they stand."""
@@ -87,7 +95,12 @@ class CheckQuality:
             check_mass,
             check_mass_conservation,
         )
-        findings = (*check_coverage(case), *(check(case) for check in checks))
+        findings = (
+            *check_coverage(case),
+            *(check(case) for check in checks),
+            check_known_error("lv", self._card),
+            check_known_error("rv", self._card),
+        )
         return withhold(replace(case, quality=findings))
 
     def _check_phases(self, case: CineCase) -> QualityFinding:

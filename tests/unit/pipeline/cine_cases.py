@@ -15,6 +15,19 @@ from models.registry import Card
 from pipeline.case import LV_CAVITY, LV_MYOCARDIUM, RV_CAVITY, CineCase, CineStack, FrameSource
 from pipeline.cine import CinePipeline, cine_stages
 
+PERFECT = {
+    "test_drawn": {
+        "patients": 3,
+        **{
+            f"{side}_{volume}_error_ml_mean": 0.0
+            for side in ("lv", "rv")
+            for volume in ("edv", "esv")
+        },
+        **{f"{side}_ef_error_mean": 0.0 for side in ("lv", "rv")},
+        "lv_mass_error_g_mean": 0.0,
+    }
+}
+
 
 def card(name: str) -> Card:
     return Card(
@@ -30,7 +43,7 @@ def card(name: str) -> Card:
         parameters={},
         input={},
         calibration={},
-        metrics={},
+        metrics=PERFECT,
         weights_file="",
         weights_sha256=name.encode().hex().ljust(64, "0"),
     )
@@ -59,8 +72,8 @@ class OracleSegmenter:
 
     card = card("oracle_segmenter")
 
-    def __call__(self, images, pixel_spacing_mm, centre_yx):
-        return images.astype(np.uint8)
+    def __call__(self, frames, slices, pixel_spacing_mm, centre_yx):
+        return frames[:, slices].astype(np.uint8)
 
 
 def oracle_pipeline(settings: CineSettings | None = None) -> CinePipeline:

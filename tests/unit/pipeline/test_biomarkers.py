@@ -12,6 +12,7 @@ from pipeline.stages.biomarkers import VOLUMETRIC, Quantify, volume_curve_ml
 from pipeline.stages.quality import CheckQuality
 from tests.unit.pipeline.cine_cases import (
     ADULT,
+    OracleSegmenter,
     drawn_case,
     header,
     label_stack,
@@ -160,7 +161,7 @@ def drawn() -> CineCase:
 def test_ejection_fractions_lie_within_0_and_100(ed, es):
     """Whatever phases are taken for ED and ES: what contradicts them is withheld."""
     before = replace(drawn(), phases=Phases(ed, es), biomarkers=(), quality=())
-    case = CheckQuality(8)(Quantify()(before))
+    case = CheckQuality(8, OracleSegmenter.card)(Quantify()(before))
     for name in ("lv_ef", "rv_ef"):
         ef = value(case, name)
         assert ef is None or 0 <= ef <= 100

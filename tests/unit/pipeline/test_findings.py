@@ -86,7 +86,15 @@ def test_a_completed_stack_has_every_field_of_the_contract(tmp_path):
         "verdict": "review",
         "reason": "the stack may stop inside the LV",
         "value": None,
+        "biomarkers": [],
     }
+
+
+def test_a_check_names_the_biomarkers_it_is_about():
+    withheld = QualityFinding("mass_plausibility", Verdict.WITHHELD, "", withholds=("lv_mass",))
+    review = QualityFinding("rv_known_error", Verdict.REVIEW, "", concerns=("rv_esv", "rv_ef"))
+    found = completed(replace(make_case(), quality=(withheld, review)))
+    assert [check.biomarkers for check in found.quality] == [("lv_mass",), ("rv_esv", "rv_ef")]
 
 
 def test_slices_name_their_source_instances_in_the_order_of_phases():
@@ -161,7 +169,7 @@ def test_the_one_completed_stack_stands_at_the_top_level_too(tmp_path):
     for name in ("phases", "volume_curve_ml", "slices", "biomarkers", "quality", "provenance"):
         assert found[name] == measured[name] != [], name
     assert found["files_left_out"] == ["a.txt: no DICOM"]
-    assert found["schema_version"] == "1.0"
+    assert found["schema_version"] == "1.1"
     assert found["software_version"] == SOFTWARE_VERSION
 
 

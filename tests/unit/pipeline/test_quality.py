@@ -20,6 +20,8 @@ from pipeline.stages.biomarkers import VOLUMETRIC, Quantify
 from pipeline.stages.coverage import apex_is_last, missing_share
 from pipeline.stages.quality import CheckQuality, withhold
 from tests.unit.pipeline.cine_cases import (
+    PERFECT,
+    OracleSegmenter,
     drawn_labels,
     finding,
     label_stack,
@@ -51,7 +53,8 @@ def measure(labels: np.ndarray, **changes: object) -> CineCase:
 
 def recheck(case: CineCase, **changes: object) -> CineCase:
     """Quantify and check again with something of the case changed."""
-    return CheckQuality(8)(Quantify()(replace(case, **changes, quality=(), biomarkers=())))
+    check = CheckQuality(8, OracleSegmenter.card)
+    return check(Quantify()(replace(case, **changes, quality=(), biomarkers=())))
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +69,7 @@ def test_a_good_case_passes_every_check_and_keeps_every_number(good):
             *("left_ventricle", "short_axis_plane", "myocardium_ring", "curve_range"),
             *("detection_agreement", "lv_ef_range", "rv_ef_range"),
             *("stroke_volume_agreement", "mass_plausibility", "mass_conservation"),
+            *("lv_known_error", "rv_known_error"),
         ),
         Verdict.OK,
     )
@@ -251,6 +255,72 @@ def test_a_finding_takes_back_what_it_names_once_and_keeps_earlier_reasons(good)
     assert value(after, "lv_edv") == value(before, "lv_edv")
 
 
+def judged(good: CineCase, **errors: float) -> CineCase:
+    """The good case by a network whose card states these mean errors."""
+    figures = PERFECT["test_drawn"] | errors
+    metrics = {"test_drawn": figures, "test_synthetic": {"rv_ef_error_mean": 50.0}}
+    card = replace(OracleSegmenter.card, metrics=metrics)
+    return CheckQuality(8, card)(replace(good, quality=()))
+
+
+@pytest.mark.parametrize(
+    ("errors", "check", "says", "concerns"),
+    [
+        (
+            {"rv_esv_error_ml_mean": 13.64, "rv_ef_error_mean": -8.51},
+            "rv_known_error",
+            (
+                *("3 test patients", "RV end-systolic volume 13.6 ml too high"),
+                *("RV stroke volume 13.6 ml too low", "RV ejection fraction 8.5 points too low"),
+            ),
+            {"rv_esv", "rv_esv_index", "rv_sv", "rv_sv_index", "rv_ef"},
+        ),
+        (
+            {"rv_edv_error_ml_mean": 12.0, "rv_esv_error_ml_mean": 12.0},
+            "rv_known_error",
+            ("RV end-diastolic volume 12.0 ml too high",),
+            {"rv_edv", "rv_edv_index", "rv_esv", "rv_esv_index"},
+        ),
+        (
+            {"lv_edv_error_ml_mean": -11.0},
+            "lv_known_error",
+            ("LV end-diastolic volume 11.0 ml too low", "LV stroke volume 11.0 ml too low"),
+            {"lv_edv", "lv_edv_index", "lv_sv", "lv_sv_index", "cardiac_output",
+             "cardiac_output_index"},
+        ),
+        (
+            {"lv_mass_error_g_mean": 10.1},
+            "lv_known_error",
+            ("LV mass 10.1 g too high",),
+            {"lv_mass", "lv_mass_index"},
+        ),
+    ],
+)  # fmt: skip
+def test_a_network_known_to_err_asks_for_review(good, errors, check, says, concerns):
+    case = judged(good, **errors)
+    fired = finding(case, check)
+    assert fired.verdict == Verdict.REVIEW
+    assert all(words in fired.reason for words in says)
+    assert set(fired.concerns) == concerns
+    others = {one.verdict for one in case.quality if one is not fired}
+    assert others == {Verdict.OK}
+    assert case.biomarkers == good.biomarkers
+
+
+def test_a_better_card_asks_for_nothing(good):
+    case = judged(good, rv_esv_error_ml_mean=9.9, rv_ef_error_mean=-4.9, lv_mass_error_g_mean=9.9)
+    assert {one.verdict for one in case.quality} == {Verdict.OK}
+
+
+@pytest.mark.parametrize("metrics", [{}, {"steps": 9, "test_x": {"dice_lv_ed_mean": 0.9}}])
+def test_a_network_never_measured_on_patients_asks_for_review(good, metrics):
+    card = replace(OracleSegmenter.card, metrics=metrics)
+    case = CheckQuality(8, card)(replace(good, quality=()))
+    fired = [finding(case, f"{side}_known_error") for side in ("lv", "rv")]
+    assert {one.verdict for one in fired} == {Verdict.REVIEW}
+    assert {name for one in fired for name in one.concerns} == set(VOLUMETRIC)
+
+
 def test_quality_needs_what_it_checks(good):
     with pytest.raises(ValueError, match="after"):
-        CheckQuality(8)(replace(good, segmentation=None))
+        CheckQuality(8, OracleSegmenter.card)(replace(good, segmentation=None))

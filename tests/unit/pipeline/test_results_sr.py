@@ -1,6 +1,7 @@
 """The report: numbers, what is withheld, references, origin and conformance."""
 
 import io
+import re
 from dataclasses import replace
 
 import highdicom as hd
@@ -12,8 +13,10 @@ from pydicom.sr.coding import Code
 
 from pipeline.case import QualityFinding, Verdict
 from pipeline.results import NODE_MANUFACTURER, write_results
-from pipeline.results.codes import QUANTITIES
+from pipeline.results.codes import PRIVATE_SCHEME, QUANTITIES, in_report
 from pipeline.results.source import tolerant_headers
+from pipeline.results.statements import CHECK_TITLES
+from tests.unit.pipeline.cine_cases import drawn_case
 from tests.unit.pipeline.result_cases import (
     CONTEXT,
     ED,
@@ -79,21 +82,71 @@ def statements(sr):
 def test_every_biomarker_is_stated_once_under_its_code_with_its_unit():
     sr = reread(report(make_case()))
     numbers = stated(sr, "NUM")
-    assert {name: (item.value, item.unit.value) for name, item in numbers.items()} == VALUES
+    assert {name: (item.value, item.unit.value) for name, item in numbers.items()} == {
+        name: (float(in_report(value, unit)), unit) for name, (value, unit) in VALUES.items()
+    }
     all_numbers = [i for group in groups(sr) for i in group.ContentSequence if i.ValueType == "NUM"]
     assert len(all_numbers) == len(VALUES)
 
 
+def test_numbers_are_stated_as_precisely_as_they_are_meant(tmp_path):
+    item = report(make_case())
+    written = {
+        name: str(number.MeasuredValueSequence[0].NumericValue)
+        for name, number in stated(reread(item), "NUM").items()
+    }
+    expected = {
+        "lv_edv": "151.2",
+        "lv_ef": "60.0",
+        "lv_mass": "101.5",
+        "heart_rate": "61.0",
+        "lv_mass_index": "54.2",
+        "cardiac_output": "5.50",
+        "bsa": "1.87",
+        "cardiac_output_index": "2.94",
+    }
+    assert {name: written[name] for name in expected} == expected
+    for number in stated(reread(item), "NUM").values():
+        assert "FloatingPointValue" not in number.MeasuredValueSequence[0]
+    assert any('="5.50" (l/min' in line for line in tool_output("dsrdump", saved(item, tmp_path)))
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "text"),
+    [(-0.04, "ml", "0.0"), (-3.26, "%", "-3.3"), (12.0, "mm", "12.0"), (0.996, "m2", "1.00")],
+)
+def test_rounding_is_that_of_the_unit(value, unit, text):
+    assert in_report(value, unit) == text
+
+
 def test_codes_are_those_of_the_dictionaries():
-    for quantity in QUANTITIES.values():
+    for name, quantity in QUANTITIES.items():
         code = quantity.code
+        if code.scheme_designator == PRIVATE_SCHEME:
+            assert code.value == name
+            continue
         scheme = {"LN": codes.LN, "SCT": codes.SCT}[code.scheme_designator]
         known = [getattr(scheme, keyword) for keyword in scheme.dir()]
         assert [c.meaning for c in known if c == code][:1] == [code.meaning], code
 
 
-def test_no_two_quantities_share_a_code():
-    assert len({(q.code.value, q.indexed) for q in QUANTITIES.values()}) == len(QUANTITIES)
+def test_no_two_quantities_share_a_code_or_a_name():
+    assert len({q.code.value for q in QUANTITIES.values()}) == len(QUANTITIES)
+    assert len({q.code.meaning for q in QUANTITIES.values()}) == len(QUANTITIES)
+
+
+def test_what_is_indexed_is_named_so_in_any_viewer(tmp_path):
+    item = report(make_case())
+    path = saved(item, tmp_path)
+    page = [re.sub(r"<[^>]*>", "", line).strip() for line in tool_output("dsr2html", path)]
+    dump = tool_output("dsrdump", path)
+    for name, quantity in QUANTITIES.items():
+        meaning = quantity.code.meaning
+        assert meaning.endswith("Index") == name.endswith("_index"), name
+        assert page.count(meaning + ":") == 1, name
+        assert sum(f'"{meaning}")=' in line for line in dump) == 1, name
+    (scheme,) = item.dataset.CodingSchemeIdentificationSequence
+    assert scheme.CodingSchemeDesignator == PRIVATE_SCHEME
 
 
 def test_a_withheld_quantity_is_stated_with_its_reason_and_without_a_number():
@@ -281,18 +334,27 @@ def test_dciodvfy_objects_to_nothing_but_source_uids_that_break_the_rule(tmp_pat
         assert all("Leading zeroes" in error and f"<{ODD_SERIES}" in error for error in errors)
 
 
-def test_says_what_it_is_and_how_it_came_about():
+def test_the_first_text_is_the_disclaimer(tmp_path):
+    item = report(make_case())
+    texts = [i for i in walk(reread(item).content[0]) if i.ValueType == "TEXT"]
+    assert texts[0].value == "Automatic measurement, unverified, not a medical device."
+    path = saved(item, tmp_path)
+    for tool in ("dsr2html", "dsrdump"):
+        shown = "\n".join(tool_output(tool, path))
+        assert 0 < shown.index("Automatic measurement") < shown.index("Image Library"), tool
+    assert "unverified" in item.dataset.SeriesDescription
+
+
+def test_says_how_it_came_about():
     said = statements(reread(report(make_case())))
-    assert "Automatic, unverified, not a medical device." in said
     for words in (
         ("cine_unet", "2.1.0", "b" * 64, "CC BY-NC-SA 4.0"),
         ("heart_localiser", "1.0.0", "a" * 64),
-        ("End diastole", "phase 5 of 5", "index 4", "172.5 ms"),
-        ("End systole", "phase 2 of 5", "index 1", "52.5 ms"),
+        ("End diastole", "phase 5 of 5", "172 ms after the R wave"),
+        ("End systole", "phase 2 of 5", "52 ms after the R wave"),
         ("measured: 2, 3, 4, 5 of 6",),
-        ("0.10, 0.90, 0.90, 0.90, 0.90, 0.10",),
-        ("review", "coverage_base", "the stack may stop inside the LV"),
-        ("passed", "phases_count"),
+        ("Basal coverage, to be reviewed: the stack may stop inside the LV",),
+        ("passed: number of cardiac phases",),
     ):
         assert any(all(word in sentence for word in words) for sentence in said), words
 
@@ -301,8 +363,50 @@ def test_names_what_is_missing_and_what_is_wrong_in_the_headers():
     with tolerant_headers():
         case = make_case(holes=frozenset({(3, 2)}), header={"StudyDate": "20120000"})
     said = " ".join(statements(reread(report(case))))
-    assert "Stack: slice 2: phase 3" in said
+    assert "Image stack: slice 2: phase 3." in said
     assert "StudyDate" in said
+
+
+def test_texts_are_sentences_in_plain_words():
+    withheld = QualityFinding("rv_ef_range", Verdict.WITHHELD, "no ejection fraction")
+    newer = QualityFinding("some_new_check", Verdict.REVIEW, "seen")
+    case = make_case()
+    case = replace(case, quality=(*case.quality, withheld, newer))
+    said = statements(reread(report(case)))
+    assert "RV ejection fraction, numbers withheld: no ejection fraction." in said
+    assert "Some new check, to be reviewed: seen." in said
+    assert all(sentence.endswith(".") for sentence in said)
+    checks = [finding.check for finding in case.quality]
+    assert not [sentence for sentence in said if any(check in sentence for check in checks)]
+
+
+def test_every_check_of_the_chain_has_a_title():
+    checks = {finding.check for finding in drawn_case().quality}
+    assert checks == CHECK_TITLES.keys()
+
+
+def test_a_number_known_to_be_biased_says_so_beside_it(tmp_path):
+    reason = "on average measured 14 ml too high"
+    known = QualityFinding(
+        "rv_known_error", Verdict.REVIEW, reason, concerns=("rv_esv", "rv_esv_index")
+    )
+    item = report(replace(make_case(withheld={"rv_esv_index": "no height"}), quality=(known,)))
+    beside = {
+        tracking(group)
+        for group in groups(reread(item))
+        for child in group.ContentSequence
+        if child.ValueType == "TEXT" and child.value == f"To be reviewed: {reason}."
+    }
+    assert beside == {"RV cavity ES"}  # the index has no number
+    assert f"RV accuracy, to be reviewed: {reason}." in statements(reread(item))
+    assert conformance_errors(item, tmp_path) == []
+
+
+def test_a_missing_image_is_named_once():
+    case = make_case(holes=frozenset({(3, 2)}))
+    missing = QualityFinding("missing_images", Verdict.REVIEW, f"missing: {case.stack.missing[0]}")
+    said = statements(reread(report(replace(case, quality=(missing,)))))
+    assert sum(case.stack.missing[0] in sentence for sentence in said) == 1
 
 
 def test_text_beyond_ascii_survives():

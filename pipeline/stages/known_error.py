@@ -1,0 +1,93 @@
+"""What is known to be wrong with a network: the mean errors that its own card states.
+
+A single error says little of the next patient, a mean one does: it shifts every number. The check
+reads the card alone, so that weights with a better card end it by themselves.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+from pipeline.case import QualityFinding, Verdict
+from pipeline.stages.biomarkers import VOLUMETRIC
+
+if TYPE_CHECKING:
+    from models.registry import Card
+
+# From about here a bias alone can make a normal heart look abnormal, or the reverse.
+MAX_MEAN_ERROR: Mapping[str, float] = {"ml": 10.0, "g": 10.0, "points": 5.0}
+
+_WORDS: Mapping[str, tuple[str, str]] = {
+    "edv": ("end-diastolic volume", "ml"),
+    "esv": ("end-systolic volume", "ml"),
+    "sv": ("stroke volume", "ml"),
+    "ef": ("ejection fraction", "points"),
+    "mass": ("mass", "g"),
+}
+# Hearts that the product draws itself are no patients.
+_NO_PATIENTS = "test_synthetic"
+
+
+def check_known_error(side: Literal["lv", "rv"], card: "Card") -> QualityFinding:
+    """`lv_known_error`, `rv_known_error`: mean errors of the segmenter on sets of test patients.
+
+    The card states them as `metrics.test_<set>.<side>_edv_error_ml_mean` and the like; that of the
+    stroke volume follows from EDV and ESV.
+    """
+    check, name = f"{side}_known_error", side.upper()
+    stated = {of: errors for of, figures in _sets(card) if (errors := _errors(side, figures))}
+    if not stated:
+        reason = f"not checked: no {name} errors on test patients are known of network {card.name}"
+        concerns = tuple(one for one in VOLUMETRIC if _quantity(one).startswith(side))
+        return QualityFinding(check, Verdict.REVIEW, reason, concerns=concerns)
+    large = {of: found for of, errors in stated.items() if (found := _large(errors))}
+    if not large:
+        return QualityFinding(check, Verdict.OK, f"no large mean error of the {name} is known")
+    biased = {f"{side}_{quantity}" for errors in large.values() for quantity in errors}
+    concerns = tuple(one for one in VOLUMETRIC if _quantity(one) in biased)
+    told = "; ".join(f"{_told(name, errors)} on average in {of}" for of, errors in large.items())
+    reason = f"the network measured {told}"
+    return QualityFinding(check, Verdict.REVIEW, reason, concerns=concerns)
+
+
+def _sets(card: "Card") -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Each set of test patients in words, with the figures measured on it."""
+    for name, figures in card.metrics.items():
+        if name.startswith("test_") and name != _NO_PATIENTS and isinstance(figures, Mapping):
+            patients = f"{figures.get('patients', 'the')} test patients"
+            yield f"{patients} (data set {name.removeprefix('test_')})", figures
+
+
+def _errors(side: str, figures: Mapping[str, Any]) -> dict[str, float]:
+    """Mean errors by quantity, as far as they are stated."""
+    keys = {"edv": "edv_error_ml", "esv": "esv_error_ml", "ef": "ef_error", "mass": "mass_error_g"}
+    errors = {
+        quantity: float(error)
+        for quantity, key in keys.items()
+        if isinstance(error := figures.get(f"{side}_{key}_mean"), int | float)
+    }
+    if {"edv", "esv"} <= errors.keys():
+        errors["sv"] = errors["edv"] - errors["esv"]
+    return errors
+
+
+def _large(errors: Mapping[str, float]) -> dict[str, float]:
+    """Those beyond what their unit allows, in the order of a report."""
+    return {
+        quantity: errors[quantity]
+        for quantity, (_, unit) in _WORDS.items()
+        if abs(errors.get(quantity, 0)) > MAX_MEAN_ERROR[unit]
+    }
+
+
+def _told(side: str, errors: Mapping[str, float]) -> str:
+    said = []
+    for quantity, error in errors.items():
+        words, unit = _WORDS[quantity]
+        way = "high" if error > 0 else "low"
+        said.append(f"{side} {words} {abs(error):.1f} {unit} too {way}")
+    return ", ".join(said)
+
+
+def _quantity(biomarker: str) -> str:
+    """The measured quantity that a biomarker comes from: output from stroke volume."""
+    return biomarker.removesuffix("_index").replace("cardiac_output", "lv_sv")
