@@ -1,7 +1,8 @@
 """Prediction: images in, where the heart lies and labels out; numpy on both sides."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -76,6 +77,8 @@ class HeartLocaliser:
         A model with the task "localisation".
     device : str
         "cpu" or "cuda".
+    folder : Path
+        Of its card and weights.
 
     Raises
     ------
@@ -83,8 +86,13 @@ class HeartLocaliser:
         The model is missing, altered or has another task.
     """
 
-    def __init__(self, name: str = "heart_localiser", device: str = "cpu") -> None:
-        self._network, self.card = _load(name, "localisation", device)
+    def __init__(
+        self,
+        name: str = "heart_localiser",
+        device: str = "cpu",
+        folder: Path = WEIGHTS_FOLDER,
+    ) -> None:
+        self._network, self.card = _load(name, "localisation", device, folder)
         self._device = device
 
     def __call__(self, images: Float32, pixel_spacing_mm: tuple[float, float]) -> Localisation:
@@ -118,8 +126,8 @@ class HeartLocaliser:
         )
 
 
-class SliceSegmenter:
-    """Labels LV cavity, LV myocardium and RV cavity, slice by slice, in a heart-centred crop.
+class StackSegmenter:
+    """Labels LV cavity, LV myocardium and RV cavity in a heart-centred crop of every slice.
 
     Parameters
     ----------
@@ -127,6 +135,8 @@ class SliceSegmenter:
         A model with the task "segmentation".
     device : str
         "cpu" or "cuda".
+    folder : Path
+        Of its card and weights.
 
     Raises
     ------
@@ -134,42 +144,65 @@ class SliceSegmenter:
         The model is missing, altered or has another task.
     """
 
-    def __init__(self, name: str = "cine_unet", device: str = "cpu") -> None:
-        self._network, self.card = _load(name, "segmentation", device)
+    def __init__(
+        self, name: str = "cine_unet", device: str = "cpu", folder: Path = WEIGHTS_FOLDER
+    ) -> None:
+        self._network, self.card = _load(name, "segmentation", device, folder)
         self._device = device
 
     def __call__(
         self,
-        images: Float32,
+        frames: Float32,
+        slices: Sequence[int],
         pixel_spacing_mm: tuple[float, float],
         centre_yx: tuple[float, float],
     ) -> UInt8:
-        """Label images that share their pixel grid and the position of the heart.
+        """Label some slices of a stack in every phase; the others may serve as their context.
 
         Parameters
         ----------
-        images : float32 [n, y, x]
+        frames : float32 [t, z, y, x]
+        slices : sequence of int
+            Indices along z.
         pixel_spacing_mm : (row_mm, column_mm)
         centre_yx : (float, float)
             Heart centre in pixels (row, column).
 
         Returns
         -------
-        uint8 [n, y, x]
-            On the pixels of the images: 0 background, 1 LV cavity, 2 LV myocardium, 3 RV cavity.
+        uint8 [t, len(slices), y, x]
+            On the pixels of the frames: 0 background, 1 LV cavity, 2 LV myocardium, 3 RV cavity.
         """
         grid = grid_of(self.card.input)
-        shape = (images.shape[1], images.shape[2])
-        labels = np.zeros(images.shape, dtype=np.uint8)
-        done = 0
-        for chunk in _chunks(images, self._device):
-            inputs = normalise(crop(chunk, pixel_spacing_mm, centre_yx, grid))
-            probabilities = _mirrored_probabilities(self._network, inputs)
-            values, window = restore(probabilities, grid, shape, pixel_spacing_mm, centre_yx)
-            found = values.argmax(dim=1).to(torch.uint8).cpu().numpy()
-            labels[done : done + len(chunk), window[0], window[1]] = found
-            done += len(chunk)
+        shape = (frames.shape[2], frames.shape[3])
+        labels = np.zeros((len(frames), len(slices), *shape), dtype=np.uint8)
+        seen, groups = _groups(slices, frames.shape[1], self.card.input.get("context", 0))
+        for phase, images in enumerate(frames[:, seen]):
+            tensor = torch.from_numpy(np.ascontiguousarray(images))[:, None].to(self._device)
+            inputs = normalise(crop(tensor, pixel_spacing_mm, centre_yx, grid))[:, 0][groups]
+            for first in range(0, len(slices), _CHUNK):
+                part = slice(first, first + _CHUNK)
+                probabilities = _mirrored_probabilities(self._network, inputs[part])
+                values, window = restore(probabilities, grid, shape, pixel_spacing_mm, centre_yx)
+                found = values.argmax(dim=1).to(torch.uint8).cpu().numpy()
+                labels[phase, part, window[0], window[1]] = found
         return labels
+
+
+def _groups(slices: Sequence[int], n_slices: int, context: int) -> tuple[list[int], Tensor]:
+    """Which slices a network sees, and for each slice to label the indices among them.
+
+    Returns
+    -------
+    seen : list of int
+        Indices along z, ascending.
+    groups : int64 tensor [len(slices), 2 context + 1]
+        The slice between its neighbours; beyond an end of the stack the last slice repeats.
+    """
+    steps = range(-context, context + 1)
+    places = [[min(max(z + step, 0), n_slices - 1) for step in steps] for z in slices]
+    seen = sorted({z for group in places for z in group})
+    return seen, torch.tensor([[seen.index(z) for z in group] for group in places])
 
 
 def lv_evidence(probability: Tensor) -> Float64:
@@ -179,8 +212,8 @@ def lv_evidence(probability: Tensor) -> Float64:
     return np.asarray(np.log(strongest / (1 - strongest)), dtype=np.float64)
 
 
-def _load(name: str, task: str, device: str) -> tuple[nn.Module, Card]:
-    network, card = load(name, WEIGHTS_FOLDER)
+def _load(name: str, task: str, device: str, folder: Path) -> tuple[nn.Module, Card]:
+    network, card = load(name, folder)
     if card.task != task:
         raise WeightsError(f"model '{name}' is for {card.task}, not for {task}")
     return place(network, device), card
