@@ -1,12 +1,13 @@
 """The completion sweep: from received instances to jobs.
 
-For each study that changed or still waits: route what is there, bring the recorded stacks in line,
-and queue a job for every stack that is complete and was not computed from the same instances yet.
+For each study that changed: route what is there and bring the recorded stacks in line. For each
+that changed or still waits: queue a job for every stack that is complete.
 """
 
-from collections.abc import Callable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import structlog
 
@@ -20,6 +21,7 @@ from pipeline.routing import Proposal, propose
 from storage import Storage
 from storage.instances import ChangedStudy, StoredInstance
 from storage.job import JobInput
+from storage.record import SENT_AGAIN
 from storage.stacks import Stack, StackProposal
 from storage.states import StackState
 
@@ -35,6 +37,19 @@ class _Routed:
     proposal: Proposal
     grid: Grid | None
     instances: tuple[StoredInstance, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A study as it was routed at so many `changes`, by the ids of its stacks.
+
+    `counted` holds for which instances of a series (their digest) the archive was asked, and what
+    it said.
+    """
+
+    changes: int
+    routed: Mapping[int, _Routed]
+    counted: dict[str, tuple[str, int | None]]
 
 
 class Sweeper:
@@ -57,70 +72,100 @@ class Sweeper:
         self._storage = storage
         self._settings = settings
         self._count_in_archive = count_in_archive
-        self._routed: dict[str, tuple[int, tuple[_Routed, ...]]] = {}
-        self._counted: dict[str, tuple[str, int | None]] = {}
+        self._known: dict[str, _Known] = {}
         self._failed: set[ChangedStudy] = set()
+        self._left_alone: dict[str, tuple[Stack, ...]] = {}
 
     def sweep(self, now: datetime) -> None:
         """Look at every study that changed or waits."""
+        waiting: defaultdict[str, list[Stack]] = defaultdict(list)
+        for stack in self._storage.stacks.waiting():
+            waiting[stack.study_instance_uid].append(stack)
         studies = self._storage.instances.studies_to_assess()
-        for gone in self._routed.keys() - {study.study_instance_uid for study in studies}:
-            del self._routed[gone]
+        for gone in self._known.keys() - {study.study_instance_uid for study in studies}:
+            del self._known[gone]
+        self._failed.intersection_update(studies)
         for study in studies:
             if study in self._failed:
                 continue
             try:
-                self._assess(study, now)
-                self._storage.instances.mark_assessed(study)
+                self._look_at(study, waiting[study.study_instance_uid], now)
             except TransientError as error:
                 log.warning(
                     "study not assessed now; the next sweep looks again",
                     study_instance_uid=study.study_instance_uid,
                     reason=str(error),
                 )
-            except Exception:
+            except Exception as error:
                 self._failed.add(study)  # one study must not hold up the others
                 log.exception(
-                    "study not assessed; looked at again when it changes",
+                    "study not assessed; looked at again when it changes or is sent again",
                     study_instance_uid=study.study_instance_uid,
                 )
+                self._storage.instances.note_fault(study, f"{type(error).__name__}: {error}")
+        self._tell_left_alone(now)
 
-    def _assess(self, study: ChangedStudy, now: datetime) -> None:
+    def _look_at(self, study: ChangedStudy, waiting: Iterable[Stack], now: datetime) -> None:
+        """Start what is complete; what did not change since the last sweep is not routed again."""
+        known = self._known.get(study.study_instance_uid)
+        if known is None or known.changes != study.changes:
+            known, waiting = self._assess(study, known.counted if known else {}, now)
+        for stack in waiting:
+            self._start_if_complete(stack, known, now)
+
+    def _assess(
+        self, study: ChangedStudy, counted: dict[str, tuple[str, int | None]], now: datetime
+    ) -> tuple[_Known, list[Stack]]:
+        """Bring the stacks of a study in line with what is there; return those that wait."""
+        uid = study.study_instance_uid
         routed = self._route(study)
         proposals = [_for_storage(item) for item in routed]
-        stacks = self._storage.stacks.reconcile(study.study_instance_uid, proposals, now)
-        for stack, item in zip(stacks, routed, strict=True):
-            if stack.created_at == now:
-                log.info(
-                    "series arriving",
-                    stack_id=stack.id,
-                    series_instance_uids=list(stack.series_instance_uids),
-                    pipeline=stack.pipeline,
-                    reason=stack.reason,
-                )
-            if stack.state is StackState.WAITING:
-                self._start_if_complete(stack, item, now)
+        stacks = self._storage.stacks.reconcile(uid, proposals, now)
+        self._storage.instances.mark_assessed(study)
+        self._note_arrival(uid, stacks, now)
+        by_stack = {stack.id: item for stack, item in zip(stacks, routed, strict=True)}
+        known = self._known[uid] = _Known(study.changes, by_stack, counted)
+        return known, [stack for stack in stacks if stack.state is StackState.WAITING]
+
+    def _note_arrival(self, study_uid: str, stacks: Sequence[Stack], now: datetime) -> None:
+        """Log what a pipeline takes at once; note what none takes until no more of it comes.
+
+        The first images of a stack look like something else: one slice, one phase.
+        """
+        noted = {stack.id for stack in self._left_alone.pop(study_uid, ())}
+        unrouted = [stack for stack in stacks if stack.state is StackState.UNROUTED]
+        self._left_alone[study_uid] = tuple(
+            stack for stack in unrouted if stack.changed_at == now or stack.id in noted
+        )
+        for stack in stacks:
+            if stack.pipeline is not None and (stack.created_at == now or stack.id in noted):
+                log.info("series arriving", pipeline=stack.pipeline, **_facts(stack))
+
+    def _tell_left_alone(self, now: datetime) -> None:
+        quiet = timedelta(seconds=self._settings.completion.quiet_s)
+        for uid, stacks in list(self._left_alone.items()):
+            if all(stack.changed_at + quiet <= now for stack in stacks):
+                del self._left_alone[uid]
+                for stack in stacks:
+                    log.info("series left alone", **_facts(stack))
 
     def _route(self, study: ChangedStudy) -> tuple[_Routed, ...]:
-        """Route a study; what did not change since the last sweep is not routed again."""
-        known = self._routed.get(study.study_instance_uid)
-        if known is not None and known[0] == study.changes:
-            return known[1]
         instances = {
             item.sop_instance_uid: item
             for item in self._storage.instances.current(study.study_instance_uid)
         }
         headers = [InstanceHeader.from_json(item.header_json) for item in instances.values()]
         callers = {uid: item.calling_ae_title for uid, item in instances.items()}
-        routed = tuple(
+        return tuple(
             _routed(proposal, instances)
             for proposal in propose(headers, self._settings.active_routes, callers)
         )
-        self._routed[study.study_instance_uid] = (study.changes, routed)
-        return routed
 
-    def _start_if_complete(self, stack: Stack, routed: _Routed, now: datetime) -> None:
-        arrival = self._arrival(stack, routed)
+    def _start_if_complete(self, stack: Stack, known: _Known, now: datetime) -> None:
+        routed = known.routed[stack.id]
+        arrival = self._arrival(stack, known)
+        if arrival.still_open and stack.reason == SENT_AGAIN:
+            return
         decision = decide(routed.grid, arrival, now, self._settings.completion)
         if not decision.ready:
             reason = f"waits for {decision.trigger}"
@@ -158,8 +203,9 @@ class Sweeper:
         self._storage.stacks.reject(stack.id, reason, now)
         log.warning("stack rejected", stack_id=stack.id, reason=reason)
 
-    def _arrival(self, stack: Stack, routed: _Routed) -> Arrival:
-        carriage = self._storage.instances.carriage(stack.series_instance_uids)
+    def _arrival(self, stack: Stack, known: _Known) -> Arrival:
+        routed = known.routed[stack.id]
+        carriage = self._storage.instances.carriage(stack.id)
         return Arrival(
             instances=len(routed.instances),
             associations=carriage.associations,
@@ -167,20 +213,28 @@ class Sweeper:
             aborted=carriage.aborted,
             last_received=max(item.received_at for item in routed.instances),
             last_released=carriage.last_released,
-            archive_count=self._count(stack, carriage.still_open),
+            archive_count=None if carriage.still_open else self._count(stack, known),
         )
 
-    def _count(self, stack: Stack, still_open: bool) -> int | None:
-        """Ask the archive, once for each set of instances and not in mid-transfer."""
-        if still_open or len(stack.series_instance_uids) != 1:
+    def _count(self, stack: Stack, known: _Known) -> int | None:
+        """Ask the archive, once for each set of instances."""
+        if len(stack.series_instance_uids) != 1:
             return None
-        series = stack.series_instance_uids[0]
-        known = self._counted.get(series)
-        if known is None or known[0] != stack.input_digest:
+        (series,) = stack.series_instance_uids
+        digest, count = known.counted.get(series, ("", None))
+        if digest != stack.input_digest:
             count = self._count_in_archive(stack.study_instance_uid, series)
-            known = (stack.input_digest, count)
-            self._counted[series] = known
-        return known[1]
+            known.counted[series] = stack.input_digest, count
+        return count
+
+
+def _facts(stack: Stack) -> dict[str, object]:
+    """What the log says of a stack."""
+    return {
+        "stack_id": stack.id,
+        "series_instance_uids": list(stack.series_instance_uids),
+        "reason": stack.reason,
+    }
 
 
 def _routed(proposal: Proposal, instances: Mapping[str, StoredInstance]) -> _Routed:

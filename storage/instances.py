@@ -1,6 +1,5 @@
 """Instances as received, which association brought them, and which studies have changed."""
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -8,10 +7,10 @@ from typing import Any
 
 from sqlalchemy import Row, func, or_, select, union, update
 
-from storage.database import Database, insert_row, listed
+from storage.database import Database, insert_row
 from storage.folder import DataFolder, sync_folder
 from storage.record import NewInstance, Recorded, StoreKind, record
-from storage.schema import associations, carried, instances, stacks, studies
+from storage.schema import associations, carried, instances, stack_instances, stacks, studies
 from storage.states import AssociationState, StackState
 
 __all__ = [
@@ -73,7 +72,7 @@ class ChangedStudy:
 
 @dataclass(frozen=True, slots=True)
 class Carriage:
-    """How a set of instances came in.
+    """How the instances of a stack came in.
 
     Attributes
     ----------
@@ -213,8 +212,8 @@ class Instances:
                 .values(fault=fault)
             )
 
-    def carriage(self, series_instance_uids: Collection[str]) -> Carriage:
-        """Tell how the instances of series came in, and how the associations ended."""
+    def carriage(self, stack_id: int) -> Carriage:
+        """Tell how the instances of a stack came in, and how the associations ended."""
         state = associations.c.state
         query = (
             select(
@@ -224,13 +223,10 @@ class Instances:
                 func.max(associations.c.closed_at).filter(state == AssociationState.RELEASED),
                 func.max(carried.c.received_at),
             )
-            .select_from(instances)
-            .join(carried, carried.c.instance_id == instances.c.id)
+            .select_from(stack_instances)
+            .join(carried, carried.c.instance_id == stack_instances.c.instance_id)
             .join(associations, associations.c.id == carried.c.association_id)
-            .where(
-                instances.c.is_current,
-                instances.c.series_instance_uid.in_(listed(series_instance_uids)),
-            )
+            .where(stack_instances.c.stack_id == stack_id)
         )
         with self._database.read() as connection:
             count, still_open, aborted, released, received = connection.execute(query).one()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, exists, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, delete, exists, insert, select, update
 
 from storage.database import Database, insert_row, listed
 from storage.matching import Known, Matching, Wanted, match
@@ -120,13 +120,19 @@ class Stacks:
                     _set_members(connection, stack_id, target)
                 ids.append(stack_id)
             _clear(connection, known, decision, ids, now)
-            by_id = {stack.id: stack for stack in read_stacks(connection, ids)}
+            found = read_stacks(connection, stacks.c.id.in_(listed(ids)))
+            by_id = {stack.id: stack for stack in found}
             return tuple(by_id[stack_id] for stack_id in ids)
 
     def get(self, stack_id: int) -> Stack:
         """Return one stack; `KeyError` when there is none of this id."""
         with self._database.read() as connection:
             return read_stack(connection, stack_id)
+
+    def waiting(self) -> tuple[Stack, ...]:
+        """Return the stacks that wait until they are complete."""
+        with self._database.read() as connection:
+            return tuple(read_stacks(connection, stacks.c.state == StackState.WAITING))
 
     def set_state(self, stack_id: int, state: StackState, reason: str, now: datetime) -> None:
         """Record where a stack stands; nothing is written when it stands there already."""
@@ -176,20 +182,19 @@ def series_of(connection: Connection, stack_ids: Collection[int]) -> dict[int, l
 
 def read_stack(connection: Connection, stack_id: int) -> Stack:
     """Return one stack; `KeyError` when there is none of this id."""
-    for stack in read_stacks(connection, [stack_id]):
+    for stack in read_stacks(connection, stacks.c.id == stack_id):
         return stack
     raise KeyError(stack_id)
 
 
-def read_stacks(connection: Connection, stack_ids: Collection[int] | None = None) -> list[Stack]:
-    """Return these stacks, or all, the one that changed last at the end."""
+def read_stacks(connection: Connection, *which: ColumnElement[bool]) -> list[Stack]:
+    """Return the stacks that fulfil `which`, the one that changed last at the end."""
     query = (
         select(stacks, jobs.c.summary_json)
         .outerjoin(jobs, jobs.c.id == stacks.c.completed_job_id)
+        .where(*which)
         .order_by(stacks.c.changed_at, stacks.c.id)
     )
-    if stack_ids is not None:
-        query = query.where(stacks.c.id.in_(listed(stack_ids)))
     rows = connection.execute(query).all()
     series = series_of(connection, [row.id for row in rows])
     return [_as_stack(row, series[row.id]) for row in rows]

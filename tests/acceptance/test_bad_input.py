@@ -148,14 +148,18 @@ def left_alone(node: RunningNode, study_uid: str, instances: int = 1) -> list[St
 
 
 def reasons_logged(node: RunningNode, stack: StackStatus) -> list[str]:
-    """What the log says why a stack, known by its series, is not measured."""
-    lines = [*node.log("series arriving"), *node.log("stack rejected")]
-    assert any(
-        line.get("series_instance_uids") == list(stack.series_instance_uids)
-        for line in lines
-        if line.get("stack_id") == stack.id
-    )
-    return [str(line["reason"]) for line in lines if line.get("stack_id") == stack.id]
+    """What the log says, once it is final, why a stack, known by its series, is not measured."""
+    rejected = stack.state is StackState.REJECTED
+    told, why = ("series arriving", "stack rejected") if rejected else ("series left alone",) * 2
+
+    def of_stack(event: str) -> list[dict[str, object]]:
+        return [line for line in node.log(event) if line.get("stack_id") == stack.id]
+
+    wait_until(lambda: of_stack(why))
+    assert list(stack.series_instance_uids) in [
+        line["series_instance_uids"] for line in of_stack(told)
+    ]
+    return [str(line["reason"]) for line in of_stack(why)]
 
 
 @pytest.mark.usefixtures("goes_on")

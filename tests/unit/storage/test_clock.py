@@ -22,12 +22,12 @@ def test_nothing_is_touched_while_the_clock_goes_on(world):
 def test_quiet_time_runs_from_now(world):
     number = world.associate()
     world.store("1.1")
-    world.propose(("cine", {SERIES}))
+    (stack,) = world.propose(("cine", {SERIES}))
     world.storage.instances.close_association(number, released=True, now=world.now)
     (before,) = world.storage.instances.studies_to_assess()
     assert set_back(world) > 0
     (instance,) = world.storage.instances.current(STUDY)
-    carriage = world.storage.instances.carriage([SERIES])
+    carriage = world.storage.instances.carriage(stack.id)
     assert instance.received_at == world.now
     assert (carriage.last_received, carriage.last_released) == (world.now, world.now)
     (after,) = world.storage.instances.studies_to_assess()

@@ -114,32 +114,35 @@ def test_how_instances_were_carried(world):
     world.store("1.2")
     world.later(seconds=5)
     world.store("1.1")  # a duplicate over another association counts as carried by both
-    both = instances.carriage([SERIES])
+    (stack,) = world.propose(("cine", {SERIES}))
+    both = instances.carriage(stack.id)
     assert (both.associations, both.still_open, both.aborted) == (2, True, False)
     assert both.last_received == world.now
     assert both.last_released is None
     instances.close_association(first, released=True, now=world.later(seconds=1))
     released = world.now
     instances.close_association(second, released=False, now=world.later(seconds=1))
-    both = instances.carriage([SERIES])
+    both = instances.carriage(stack.id)
     assert (both.still_open, both.aborted, both.last_released) == (False, True, released)
-    assert instances.carriage(["9.9"]).associations == 0
-    assert instances.carriage([]).last_received is None
+    assert instances.carriage(stack.id + 1).associations == 0
+    assert instances.carriage(stack.id + 1).last_received is None
 
 
 def test_an_association_ends_only_once(world):
     number = world.associate()
     world.store("1.1")
+    (stack,) = world.propose(("cine", {SERIES}))
     world.storage.instances.close_association(number, released=True, now=world.now)
     world.storage.instances.close_association(number, released=False, now=world.now)
-    assert not world.storage.instances.carriage([SERIES]).aborted
+    assert not world.storage.instances.carriage(stack.id).aborted
 
 
 def test_a_crash_leaves_associations_aborted(world, reopened):
     world.associate()
     world.store("1.1")
+    (stack,) = world.propose(("cine", {SERIES}))
     after = reopened(world)
-    carriage = after.storage.instances.carriage([SERIES])
+    carriage = after.storage.instances.carriage(stack.id)
     assert (carriage.still_open, carriage.aborted) == (False, True)
     after.storage.close()
 

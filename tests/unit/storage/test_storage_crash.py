@@ -8,10 +8,12 @@ import subprocess
 import sys
 import threading
 import time
+from datetime import UTC, datetime
 
 import pytest
 
 from storage import open_storage
+from storage.stacks import StackProposal
 
 CHILD = """
 import hashlib, os, sys, threading
@@ -67,7 +69,10 @@ def check(settings, answered: list[str]) -> None:
         for uid, item in current.items():
             assert item.path.read_bytes() == hashlib.sha256(uid.encode()).digest() * 1000
         assert not [path for path in storage.folder.files() if path.suffix == ".tmp"]
-        assert not storage.instances.carriage(["1.2.3.4"]).still_open
+        digests = tuple(item.digest for item in current.values())
+        proposal = StackProposal("cine", ("1.2.3.4",), ("SCANNER",), digests, "")
+        (stack,) = storage.stacks.reconcile("1.2.3", [proposal], datetime.now(UTC))
+        assert not storage.instances.carriage(stack.id).still_open
 
 
 @pytest.mark.parametrize("rounds", [3, pytest.param(40, marks=pytest.mark.campaign)])

@@ -70,6 +70,7 @@ def test_reading_beside_a_writer(world):
 
 def test_reading_changes_nothing(world):
     world.store("1.1")
+    (stack,) = world.propose(("cine", {SERIES}))
     temporary = world.settings.folder / "instances" / "00" / ".now.tmp"
     temporary.write_bytes(b"being written")
     with open_storage(world.settings, read_only=True) as reader:
@@ -78,7 +79,7 @@ def test_reading_changes_nothing(world):
         with pytest.raises(StorageReadOnly):
             reader.instances.close_lost_associations(world.now)
     assert temporary.exists()
-    assert world.storage.instances.carriage([SERIES]).still_open
+    assert world.storage.instances.carriage(stack.id).still_open
 
 
 def test_reading_after_the_writer_has_ended(world):
