@@ -94,7 +94,7 @@ def build_cine_pipeline(settings: CineSettings, worker: WorkerSettings) -> CineP
     # The only import of torch on this path.
     from models.predict import (
         HeartLocaliser,
-        SliceSegmenter,
+        StackSegmenter,
         choose_device,
         numeric_backend,
         set_threads,
@@ -103,6 +103,6 @@ def build_cine_pipeline(settings: CineSettings, worker: WorkerSettings) -> CineP
     device = choose_device(worker.device)
     set_threads(worker.threads)
     localiser = HeartLocaliser(settings.localiser, device)
-    segmenter = SliceSegmenter(settings.segmenter, device)
+    segmenter = StackSegmenter(settings.segmenter, device)
     stages = cine_stages(settings, localiser, segmenter)
     return CinePipeline(stages, device, numeric_backend(device))

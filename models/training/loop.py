@@ -2,6 +2,8 @@
 
 import json
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -44,9 +46,7 @@ def fit(
     losses: list[float] = []
     since = time.monotonic()
     end = min(settings.steps, stop_after or settings.steps)
-    while state.step < end:
-        generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + state.step)
-        inputs, targets = task.random_batch(settings.batch, generator)
+    for inputs, targets in _batches(task, settings, range(state.step, end)):
         with torch.autocast(device, torch.bfloat16, enabled=settings.mixed_precision):
             outputs = state.network(_laid(inputs.to(device)))
         loss = task.loss(outputs, tuple(target.to(device) for target in targets))
@@ -68,6 +68,24 @@ def fit(
             _save(state, settings, folder / "checkpoint.pt")
     draw_curve(folder / "log.jsonl", folder / "curve.png")
     return state.average
+
+
+def _batches(
+    task: Task, settings: TrainSettings, steps: range
+) -> Iterator[tuple[torch.Tensor, tuple[torch.Tensor, ...]]]:
+    """The batch of each step; the next one is drawn while the network learns from this one."""
+
+    def draw(step: int) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
+        generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + step)
+        return task.random_batch(settings.batch, generator)
+
+    with ThreadPoolExecutor(max_workers=1) as drawer:
+        ahead = drawer.submit(draw, steps.start)
+        for step in steps:
+            batch = ahead.result()
+            if step + 1 < steps.stop:
+                ahead = drawer.submit(draw, step + 1)
+            yield batch
 
 
 def _laid(inputs: torch.Tensor) -> torch.Tensor:

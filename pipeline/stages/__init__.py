@@ -5,6 +5,7 @@ callable of the same shape (another method, the true masks of a synthetic heart)
 place.
 """
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from pipeline.case import CineCase, Float32, ModelUse, UInt8
@@ -50,11 +51,15 @@ class Segmenter(Protocol):
 
     def __call__(
         self,
-        images: Float32,
+        frames: Float32,
+        slices: Sequence[int],
         pixel_spacing_mm: tuple[float, float],
         centre_yx: tuple[float, float],
     ) -> UInt8:
-        """Label images [n, y, x] around a centre (row, column), on their own pixel grid."""
+        """Label slices of frames [t, z, y, x] around a centre (row, column).
+
+        Returns uint8 [t, len(slices), y, x] on the pixels of the frames.
+        """
         ...
 
 

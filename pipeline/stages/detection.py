@@ -12,7 +12,6 @@ import numpy as np
 from pipeline.case import LV_CAVITY, CineCase, Float64, ModelUse, Phases
 from pipeline.stages import Segmenter, model_use
 from pipeline.stages.relevance import middle_slices
-from pipeline.stages.segmentation import segment_slices
 
 
 class DetectPhases:
@@ -37,8 +36,9 @@ class DetectPhases:
         """Return the case with its phases; needs its relevance."""
         if case.relevance is None:
             raise ValueError("detection comes after relevance")
-        labels = segment_slices(
-            self._segmenter, case.stack, middle_slices(case.relevance), case.relevance.centre_yx
+        stack, relevance = case.stack, case.relevance
+        labels = self._segmenter(
+            stack.frames, middle_slices(relevance), stack.pixel_spacing_mm, relevance.centre_yx
         )
         area = np.count_nonzero(labels == LV_CAVITY, axis=(1, 2, 3)).astype(np.float64)
         return replace(case, phases=extremes(area, self._min_phases))

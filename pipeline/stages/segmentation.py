@@ -1,11 +1,10 @@
 """Third stage: label maps of every phase on the relevant slices."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from pipeline.case import CineCase, CineStack, ModelUse, Segmentation, UInt8
+from pipeline.case import CineCase, ModelUse, Segmentation
 from pipeline.stages import Segmenter, model_use
 from pipeline.stages.masks import clean_labels
 
@@ -24,23 +23,11 @@ class SegmentCine:
         if case.relevance is None:
             raise ValueError("segmentation comes after relevance")
         slices = np.flatnonzero(case.relevance.relevant).tolist()
-        found = segment_slices(self._segmenter, case.stack, slices, case.relevance.centre_yx)
-        labels = np.zeros(case.stack.frames.shape, dtype=np.uint8)
-        labels[:, slices] = clean_labels(found, case.stack.pixel_spacing_mm)
+        stack = case.stack
+        found = self._segmenter(
+            stack.frames, slices, stack.pixel_spacing_mm, case.relevance.centre_yx
+        )
+        labels = np.zeros(stack.frames.shape, dtype=np.uint8)
+        labels[:, slices] = clean_labels(found, stack.pixel_spacing_mm)
         labels.flags.writeable = False
         return replace(case, segmentation=Segmentation(labels))
-
-
-def segment_slices(
-    segmenter: Segmenter, stack: CineStack, slices: Sequence[int], centre_yx: tuple[float, float]
-) -> UInt8:
-    """Label the given slices in every phase.
-
-    Returns
-    -------
-    uint8 [t, len(slices), y, x]
-        As the network gave them.
-    """
-    images = stack.frames[:, list(slices)]
-    flat = images.reshape(-1, *images.shape[2:])
-    return segmenter(flat, stack.pixel_spacing_mm, centre_yx).reshape(images.shape)

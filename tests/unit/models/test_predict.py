@@ -1,21 +1,25 @@
 """The shipped networks on hearts whose place and shape are known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
 
 from config.errors import ConfigError
 from models.predict import (
     HeartLocaliser,
-    SliceSegmenter,
+    StackSegmenter,
     choose_device,
     lv_evidence,
     numeric_backend,
     set_threads,
 )
-from models.registry import WeightsError
+from models.registry import WeightsError, build, card, save_weights
 from models.split import patients
 from models.synthetic.cine import synthesise_cine
 from models.training.acdc import read_patient
+from models.training.cards import write_card
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +29,7 @@ def localiser():
 
 @pytest.fixture(scope="module")
 def segmenter():
-    return SliceSegmenter()
+    return StackSegmenter()
 
 
 def centre_of(labels):
@@ -77,7 +81,7 @@ def test_a_real_heart_60_mm_off_centre_is_found_and_labelled_alike(
     ]
     found = localiser(canvas, spacing)
     assert distance_mm(found.centre_yx, start + corner, spacing) < 12
-    labels = segmenter(canvas, spacing, found.centre_yx)
+    labels = segmenter(canvas[None], range(len(canvas)), spacing, found.centre_yx)[0]
     pixels = np.argwhere(labels == 1)
     back = np.zeros(volume.labels.shape, dtype=bool)
     inside = pixels - [0, *corner]
@@ -99,7 +103,8 @@ def test_a_synthetic_heart_is_labelled(localiser, segmenter, spacing):
     size = (round(310 / spacing[0]), round(310 / spacing[1]))
     heart = synthesise_cine(3007, phases=2, rows=size[0], columns=size[1], pixel_spacing_mm=spacing)
     where = localiser(heart.frames[0], spacing)
-    labels = segmenter(heart.frames[0], spacing, where.centre_yx)
+    slices = range(len(heart.frames[0]))
+    labels = segmenter(heart.frames[:1], slices, spacing, where.centre_yx)[0]
     assert labels.dtype == np.uint8
     assert labels.shape == heart.labels[0].shape
     for label in (1, 2, 3):
@@ -107,25 +112,59 @@ def test_a_synthetic_heart_is_labelled(localiser, segmenter, spacing):
         assert 2 * (found & truth).sum() / (found.sum() + truth.sum()) > 0.8
 
 
-def test_the_same_images_give_the_same_labels_alone_or_together(segmenter):
+def test_the_same_slices_get_the_same_labels_alone_or_together(segmenter):
     heart = synthesise_cine(3008, slices=6, phases=4)
-    images = heart.frames.reshape(-1, *heart.frames.shape[2:])
-    centre = tuple(centre_of(heart.labels[0]))
-    together = segmenter(images, heart.pixel_spacing_mm, centre)
-    np.testing.assert_array_equal(together, segmenter(images, heart.pixel_spacing_mm, centre))
-    alone = segmenter(images[18:19], heart.pixel_spacing_mm, centre)
-    assert (alone[0] != together[18]).sum() <= 2
+    place = heart.pixel_spacing_mm, tuple(centre_of(heart.labels[0]))
+    together = segmenter(heart.frames, range(6), *place)
+    np.testing.assert_array_equal(together, segmenter(heart.frames, range(6), *place))
+    alone = segmenter(heart.frames[3:], [1, 2], *place)
+    assert (alone[0] != together[3, 1:3]).sum() <= 4
 
 
 def test_labels_stay_inside_a_crop_at_the_edge_of_the_image(segmenter):
-    image = np.random.default_rng(0).random((1, 90, 80)).astype(np.float32)
-    assert segmenter(image, (1.5, 1.5), (-300.0, 500.0)).sum() == 0
-    assert segmenter(image, (1.5, 1.5), (0.0, 0.0)).shape == (1, 90, 80)
+    image = np.random.default_rng(0).random((1, 1, 90, 80)).astype(np.float32)
+    assert segmenter(image, [0], (1.5, 1.5), (-300.0, 500.0)).sum() == 0
+    assert segmenter(image, [0], (1.5, 1.5), (0.0, 0.0)).shape == (1, 1, 90, 80)
+
+
+def test_a_network_with_context_sees_the_neighbours_of_a_slice(tmp_path):
+    """Neighbours lie in the order of the stack; beyond its ends the slice itself repeats."""
+    _write_context_model(tmp_path)
+    segmenter = StackSegmenter("context", folder=tmp_path)
+    frames = np.random.default_rng(1).random((2, 5, 64, 64)).astype(np.float32)
+    place = (2.0, 2.0), (31.5, 31.5)
+    inner = segmenter(frames, [2], *place)
+    changed = frames.copy()
+    changed[:, [0, 4]] = 0
+    np.testing.assert_array_equal(segmenter(changed, [2], *place), inner)
+    changed[:, 3] = 0
+    assert (segmenter(changed, [2], *place) != inner).any()
+    cut = segmenter(frames[:, 2:], [0, 1, 2], *place)
+    np.testing.assert_array_equal(cut[:, 1:], segmenter(frames, [3, 4], *place))
+    repeated = frames[:, [2, 2, 3]]
+    np.testing.assert_array_equal(cut[:, :1], segmenter(repeated, [1], *place))
+
+
+def _write_context_model(folder):
+    torch.manual_seed(0)
+    parameters = {"slices": 3, "width": 4, "levels": 3}
+    network = build("residual_unet_2d", parameters)
+    torch.nn.init.zeros_(network.heads[-1].bias)
+    weights = save_weights(network, folder / "context.npz")
+    shipped = card("cine_unet")
+    grid = {"rows": 32, "columns": 32, "spacing_mm": 4.0, "supersample": 1, "context": 1}
+    write_card(
+        replace(
+            shipped, name="context", architecture="residual_unet_2d", parameters=parameters,
+            input=grid, weights_file="context.npz", weights_sha256=weights,
+        ),
+        folder,
+    )  # fmt: skip
 
 
 def test_a_model_of_another_task_is_refused():
     with pytest.raises(WeightsError, match="for localisation, not for segmentation"):
-        SliceSegmenter("heart_localiser")
+        StackSegmenter("heart_localiser")
     with pytest.raises(WeightsError, match="no model"):
         HeartLocaliser("nowhere")
 

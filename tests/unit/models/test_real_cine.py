@@ -7,7 +7,7 @@ import numpy as np
 import pydicom
 import pytest
 
-from models.predict import HeartLocaliser, SliceSegmenter
+from models.predict import HeartLocaliser, StackSegmenter
 
 
 def read_cine(folder: Path):
@@ -35,9 +35,8 @@ def test_ejection_fraction_and_phases(patient, real_data):
     phases, slices = frames.shape[:2]
     where = HeartLocaliser()(frames[::5].reshape(-1, *frames.shape[2:]), spacing)
     relevant = where.lv_probability.reshape(-1, slices).mean(axis=0) >= 0.5
-    labels = SliceSegmenter()(
-        frames[:, relevant].reshape(-1, *frames.shape[2:]), spacing, where.centre_yx
-    )
+    shown = np.flatnonzero(relevant).tolist()
+    labels = StackSegmenter()(frames, shown, spacing, where.centre_yx)
     volume = (labels == 1).reshape(phases, -1).sum(axis=1)
     ed, es = int(volume.argmax()), int(volume.argmin())
     ef = 100 * (1 - volume[es] / volume[ed])

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from pipeline.case import RV_CAVITY, CineCase, Relevance
-from pipeline.stages.segmentation import SegmentCine, segment_slices
+from pipeline.stages.segmentation import SegmentCine
 from tests.unit.pipeline.cine_cases import OracleSegmenter, drawn_labels, label_stack
 
 
@@ -12,9 +12,9 @@ class RecordingSegmenter(OracleSegmenter):
     def __init__(self):
         self.asked = []
 
-    def __call__(self, images, pixel_spacing_mm, centre_yx):
-        self.asked.append((images.copy(), pixel_spacing_mm, centre_yx))
-        return super().__call__(images, pixel_spacing_mm, centre_yx)
+    def __call__(self, frames, slices, pixel_spacing_mm, centre_yx):
+        self.asked.append((frames, slices, pixel_spacing_mm, centre_yx))
+        return super().__call__(frames, slices, pixel_spacing_mm, centre_yx)
 
 
 def case_of(labels, relevant):
@@ -45,15 +45,15 @@ def test_the_result_is_cleaned():
     assert not found[1, 2, :4, 90:].any()
 
 
-def test_the_network_gets_the_slices_with_spacing_and_centre():
-    labels = drawn_labels(phases=2, slices=6, es=1)
+def test_the_network_gets_the_whole_stack_and_the_relevant_slices():
+    """Slices that are not labelled may still tell the network where the others lie."""
     segmenter = RecordingSegmenter()
-    case = case_of(labels, (True,) * 6)
-    found = segment_slices(segmenter, case.stack, [2, 4], (40.0, 50.0))
-    ((images, spacing, centre),) = segmenter.asked
-    assert np.array_equal(images, labels[:, [2, 4]].reshape(-1, 96, 96))
+    case = case_of(drawn_labels(phases=2, slices=6, es=1), (False, True, True, True, True, False))
+    SegmentCine(segmenter)(case)
+    ((frames, slices, spacing, centre),) = segmenter.asked
+    assert frames is case.stack.frames
+    assert slices == [1, 2, 3, 4]
     assert (spacing, centre) == ((1.2, 1.8), (40.0, 50.0))
-    assert np.array_equal(found, labels[:, [2, 4]])
 
 
 def test_segmentation_needs_relevance():
