@@ -1,45 +1,69 @@
-"""Adapter of ACDC (Bernard et al. 2018, doi:10.1109/TMI.2018.2837502): ED and ES volumes."""
+"""Adapter of ACDC (Bernard et al. 2018, doi:10.1109/TMI.2018.2837502).
+
+Read where it lies below the data folder: as published (`training` and `testing`, also below
+`database`) or with all patients in `frames`, each in `acdc`, `ACDC` or the data folder itself. A
+whole cine is taken from a patient's own folder or from `cine_cropped`.
+"""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
-from models.training.slices import LabelledSlice, UInt8
+from models.training.cases import CaseError, LabelledCine, LabelledVolume
+from models.training.nifti import our_labels, read_nifti
+from models.training.slices import LabelledSlice
 
-_OUR_CODES = np.array([0, 3, 2, 1], dtype=np.uint8)  # ACDC: 1 RV cavity, 2 myocardium, 3 LV cavity
+_OUR_CODES = (0, 3, 2, 1)  # ACDC: 1 RV cavity, 2 myocardium, 3 LV cavity
+_ROOTS = ("acdc", "ACDC", ".")
+_FOLDERS = ("frames", "training", "testing", "database/training", "database/testing")
 
 
-@dataclass(frozen=True, slots=True)
-class LabelledVolume:
-    """ED or ES volume of one patient.
+def is_there(data: Path) -> bool:
+    """Whether patients of ACDC lie below a data folder."""
+    return any(next(folder.glob("patient*/Info.cfg"), None) for folder in _folders(data))
 
-    Attributes
-    ----------
-    images : float32 [z, y, x]
-    labels : uint8 [z, y, x]
-        0 background, 1 LV cavity, 2 LV myocardium, 3 RV cavity.
-    pixel_spacing_mm : (row_mm, column_mm)
-    slice_spacing_mm : float
-    patient, phase : str
-        Phase is "ed" or "es".
+
+def official_test_patients(data: Path) -> tuple[str, ...]:
+    """Names of the set's own test patients (101 and up), as far as they are there, sorted."""
+    found = {path.name for folder in _folders(data) for path in folder.glob("patient1??")}
+    return tuple(sorted(found - {"patient100"}))
+
+
+def _folders(data: Path) -> list[Path]:
+    return [data / root / folder for root in _ROOTS for folder in _FOLDERS]
+
+
+def _find(data: Path, name: str) -> Path:
+    """Folder of a patient.
+
+    Raises
+    ------
+    CaseError
+        There is none.
     """
-
-    images: npt.NDArray[np.float32]
-    labels: UInt8
-    pixel_spacing_mm: tuple[float, float]
-    slice_spacing_mm: float
-    patient: str
-    phase: str
+    for folder in _folders(data):
+        if (folder / name / "Info.cfg").is_file():
+            return folder / name
+    raise CaseError("no folder with an Info.cfg was found for it")
 
 
 def read_info(folder: Path) -> dict[str, str]:
     """Entries of a patient's `Info.cfg`."""
-    lines = (folder / "Info.cfg").read_text(encoding="utf-8").splitlines()
+    try:
+        lines = (folder / "Info.cfg").read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise CaseError(f"Info.cfg cannot be read: {error}") from error
     pairs = (line.split(":", 1) for line in lines if ":" in line)
     return {key.strip(): value.strip() for key, value in pairs}
+
+
+def _frame(info: dict[str, str], phase: str) -> int:
+    """One-based frame of ED or ES."""
+    text = info.get(phase.upper(), "")
+    if not text.isdigit() or int(text) < 1:
+        raise CaseError(f"Info.cfg does not say which frame {phase.upper()} is")
+    return int(text)
 
 
 def read_volume(folder: Path, phase: str) -> LabelledVolume:
@@ -47,30 +71,64 @@ def read_volume(folder: Path, phase: str) -> LabelledVolume:
 
     Raises
     ------
-    FileNotFoundError
-        The folder lacks the image, the labels or `Info.cfg`.
+    CaseError
+        The folder lacks the image, the labels or `Info.cfg`, or one of them is of no use.
     """
-    from nibabel.nifti1 import Nifti1Image
-
-    frame = int(read_info(folder)[phase.upper()])
-    stem = folder / f"{folder.name}_frame{frame:02d}"
-    image = Nifti1Image.from_filename(f"{stem}.nii.gz")
-    labels = Nifti1Image.from_filename(f"{stem}_gt.nii.gz")
-    column_mm, row_mm, slice_mm = (float(value) for value in image.header["pixdim"][1:4])
+    info = read_info(folder)
+    stem = f"{folder.name}_frame{_frame(info, phase):02d}"
+    image = read_nifti(folder / f"{stem}.nii.gz", 3)
+    truth = read_nifti(folder / f"{stem}_gt.nii.gz", 3)
+    if truth.values.shape != image.values.shape:
+        raise CaseError(f"{stem}: image and labels differ in shape")
     return LabelledVolume(
-        images=np.ascontiguousarray(np.asarray(image.dataobj).T, dtype=np.float32),
-        labels=_OUR_CODES[np.ascontiguousarray(np.asarray(labels.dataobj).T).astype(np.intp)],
-        pixel_spacing_mm=(row_mm, column_mm),
-        slice_spacing_mm=slice_mm,
+        images=image.values.astype(np.float32),
+        labels=our_labels(truth, _OUR_CODES, f"{stem}_gt.nii.gz"),
+        pixel_spacing_mm=image.pixel_spacing_mm,
+        slice_spacing_mm=image.slice_spacing_mm,
         patient=folder.name,
         phase=phase,
+        group=info.get("Group", ""),
     )
 
 
 def read_patient(data: Path, patient: str) -> tuple[LabelledVolume, LabelledVolume]:
-    """ED and ES volumes of a patient below the data folder."""
-    folder = data / "acdc" / "frames" / patient
+    """ED and ES volumes of a patient below the data folder.
+
+    Raises
+    ------
+    CaseError
+        The patient is not there or cannot be used.
+    """
+    folder = _find(data, patient)
     return read_volume(folder, "ed"), read_volume(folder, "es")
+
+
+def read_cine(data: Path, patient: str) -> LabelledCine:
+    """Read the whole cine of a patient.
+
+    Raises
+    ------
+    CaseError
+        There is none, or it cannot be used.
+    """
+    name = f"{patient}/{patient}_4d.nii.gz"
+    parents = [*_folders(data), *(data / root / "cine_cropped" for root in _ROOTS)]
+    path = next((parent / name for parent in parents if (parent / name).is_file()), None)
+    if path is None:
+        raise CaseError("its whole cine is not there")
+    image, info = read_nifti(path, 4), read_info(path.parent)
+    ed, es = (_frame(info, phase) - 1 for phase in ("ed", "es"))
+    if max(ed, es) >= len(image.values):
+        raise CaseError(f"{path.name} has {len(image.values)} frames, Info.cfg names later ones")
+    return LabelledCine(
+        frames=image.values.astype(np.float32),
+        pixel_spacing_mm=image.pixel_spacing_mm,
+        slice_spacing_mm=image.slice_spacing_mm,
+        ed=ed,
+        es=es,
+        patient=patient,
+        group=info.get("Group", ""),
+    )
 
 
 def acdc_slices(data: Path, names: tuple[str, ...]) -> Iterator[LabelledSlice]:
@@ -81,10 +139,19 @@ def acdc_slices(data: Path, names: tuple[str, ...]) -> Iterator[LabelledSlice]:
 
 
 def slices_of_volume(volume: LabelledVolume, dataset: str) -> Iterator[LabelledSlice]:
-    """Slices of a fully labelled volume, 8 bits, with the LV centre of the volume."""
+    """Slices of a fully labelled volume, 8 bits, with the LV centre of the volume.
+
+    Raises
+    ------
+    CaseError
+        No pixel is labelled LV.
+    """
     scale = 255 / max(float(volume.images.max()), 1.0)
     _, rows, columns = np.nonzero((volume.labels == 1) | (volume.labels == 2))
-    for image, labels in zip(volume.images, volume.labels, strict=True):
+    if not len(rows):
+        raise CaseError(f"nothing is labelled as LV at {volume.phase.upper()}")
+    pairs = zip(volume.images, volume.labels, strict=True)
+    for position, (image, labels) in enumerate(pairs):
         yield LabelledSlice(
             image=np.clip(image * scale, 0, 255).astype(np.uint8),
             allowed=np.left_shift(np.uint8(1), labels),
@@ -93,4 +160,5 @@ def slices_of_volume(volume: LabelledVolume, dataset: str) -> Iterator[LabelledS
             dataset=dataset,
             patient=volume.patient,
             phase=volume.phase,
+            position=position,
         )

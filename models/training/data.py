@@ -3,26 +3,52 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from models.split import Part, patients, refuse_unfit
-from models.training.acdc import acdc_slices
+import structlog
+
+from models import split
+from models.split import Part, SplitError
+from models.training import acdc, mnms, sunnybrook
+from models.training.cases import usable
 from models.training.slices import LabelledSlice, read_slices, write_slices
-from models.training.sunnybrook import sunnybrook_slices
 from models.training.synthetic import synthetic_slices
 
+log = structlog.get_logger()
+
 ADAPTERS: dict[str, Callable[[Path, tuple[str, ...]], Iterator[LabelledSlice]]] = {
-    "acdc": acdc_slices,
-    "sunnybrook": sunnybrook_slices,
+    "acdc": acdc.acdc_slices,
+    "mnms": mnms.mnms_slices,
+    "sunnybrook": sunnybrook.sunnybrook_slices,
 }
 SETS = (*ADAPTERS, "synthetic")
+_IS_THERE: dict[str, Callable[[Path], bool]] = {
+    "acdc": acdc.is_there,
+    "mnms": mnms.is_there,
+    "sunnybrook": lambda data: (data / "sunnybrook").is_dir(),
+    "synthetic": lambda _: True,
+}
+
+
+def is_there(data: Path, dataset: str) -> bool:
+    """Whether a set lies below the data folder; synthetic hearts always do."""
+    return _IS_THERE[dataset](data)
+
+
+def patients(data: Path, dataset: str, part: Part) -> tuple[str, ...]:
+    """Patients of one part of a set: of the split file, or of the set's own split (M&Ms)."""
+    if dataset == "mnms":
+        return mnms.patients(data, part)
+    return split.patients(dataset, part)
 
 
 def fitting_slices(data: Path, dataset: str, part: Part) -> Iterator[LabelledSlice]:
     """Labelled slices of one set for fitting ("train") or for choosing ("validation").
 
+    A patient that cannot be used is named in the log with the reason, and the rest go on.
+
     Parameters
     ----------
     data : Path
-        Folder that holds `acdc` and `sunnybrook`.
+        Folder that holds the sets.
     dataset : str
         One of `SETS`.
     part : {"train", "validation"}
@@ -32,12 +58,21 @@ def fitting_slices(data: Path, dataset: str, part: Part) -> Iterator[LabelledSli
     SplitError
         A test patient or one that is never fitted would take part.
     """
+    if part == "test":
+        raise SplitError(f"not for fitting: the test patients of '{dataset}'")
     if dataset == "synthetic":
         yield from synthetic_slices(part)
         return
-    names = patients(dataset, part)
-    refuse_unfit(dataset, names)
-    yield from ADAPTERS[dataset](data, names)
+    names = patients(data, dataset, part)
+    if dataset in split.sets():
+        split.refuse_unfit(dataset, names)
+    adapter = ADAPTERS[dataset]
+
+    def left_out(name: str, reason: str) -> None:
+        log.warning("patient left out", dataset=dataset, patient=name, reason=reason)
+
+    for slices in usable(names, lambda name: tuple(adapter(data, (name,))), left_out):
+        yield from slices
 
 
 def prepare(
@@ -51,8 +86,11 @@ def prepare(
     for dataset in sets:
         path = output / f"{dataset}-{part}.npz"
         if not path.is_file():
-            if dataset in ADAPTERS and not (data / dataset).is_dir():
+            if not is_there(data, dataset):
                 continue
-            write_slices(path, fitting_slices(data, dataset, part))
+            found = tuple(fitting_slices(data, dataset, part))
+            if not found:
+                continue
+            write_slices(path, found)
         slices.extend(read_slices(path))
     return tuple(slices)

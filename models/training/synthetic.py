@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from models.split import Part
-from models.training.acdc import LabelledVolume, slices_of_volume
+from models.training.acdc import slices_of_volume
+from models.training.cases import LabelledVolume
 from models.training.slices import LabelledSlice
 
 if TYPE_CHECKING:
