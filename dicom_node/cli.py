@@ -3,7 +3,7 @@
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -44,8 +44,12 @@ DataOption = Annotated[
         envvar="DICOM_NODE_DATA",
         exists=True,
         file_okay=False,
-        help="Folder of labelled images.",
+        help="Folder of the labelled sets (acdc, mnms, sunnybrook, studies), each as published.",
     ),
+]
+ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="A model, by its name.")]
+DeviceOption = Annotated[
+    Literal["auto", "cpu", "cuda"], typer.Option("--device", help="Where to compute.")
 ]
 
 
@@ -140,27 +144,105 @@ def phantom_cine(
 
 
 @app.command()
-def train(
-    model: Annotated[str, typer.Argument(help="Model to train, by its registered name.")],
-    data: DataOption,
-    output: OutputOption,
-) -> None:
-    """Train a model; resumes from the last checkpoint in the output folder."""
-    from models.training.train import train as run
+def prepare(
+    paths: Paths,
+    volumes: Annotated[
+        Path,
+        typer.Option(
+            "--volumes", metavar="CSV", exists=True, dir_okay=False,
+            help="Columns study (UID, or folder relative to the CSV), lv_edv_ml, lv_esv_ml; "
+            "optional rv_edv_ml, rv_esv_ml, part (train, validation, test).",
+        ),
+    ],
+    output: Annotated[
+        Path,
+        typer.Option("--output", metavar="DIR", file_okay=False, help="Data folder of training."),
+    ],
+    config: ConfigOption = None,
+) -> None:  # fmt: skip
+    """Make your own studies, with the volumes you reported, ready for train and evaluate."""
+    from dicom_node.prepare import prepare_studies
 
-    run(model, data, output)
+    written = prepare_studies(paths, volumes, output, _load(config), typer.echo)
+    counts = ", ".join(f"{part} {count}" for part, count in sorted(written.items()))
+    typer.echo(f"Studies written to {output / 'studies'}: {counts or 'none'}")
+    if not written:
+        raise typer.Exit(1)
 
 
 @app.command()
-def evaluate(
-    model: Annotated[str, typer.Argument(help="Model to evaluate, by its registered name.")],
+def train(  # noqa: PLR0917 - the options of a command
+    model: ModelArgument,
     data: DataOption,
     output: OutputOption,
+    steps: Annotated[
+        int | None, typer.Option("--steps", min=1, help="Optimiser steps; else the recipe's.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Same seed, same run.")] = 0,
+    sets: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME", help="Train on this set alone; may be repeated."),
+    ] = None,
+    device: DeviceOption = "auto",
 ) -> None:
-    """Measure a model on the held-out patients of the split file."""
-    from models.training.evaluate import evaluate as run
+    """Train a model; goes on from the last checkpoint in the output folder.
 
-    run(model, data, output)
+    Checkpoint, log.jsonl, curve.png, and at the end weights and card lie in DIR/MODEL.
+    """
+    from models.predict import choose_device
+    from models.training.data import SETS
+    from models.training.export import export
+    from models.training.train import train as run
+
+    unknown = set(sets or ()) - set(SETS)
+    if unknown:
+        raise typer.BadParameter(f"no set {', '.join(sorted(unknown))}; known: {', '.join(SETS)}")
+    chosen = tuple(sets) if sets else SETS
+    folder = run(
+        model, data, output, steps=steps, seed=seed, sets=chosen, device=choose_device(device)
+    )
+    export(model, data, output, version="untested", folder=folder)
+    typer.echo(f"Weights and card: {folder}")
+    typer.echo(f"Measure them: dicom-node evaluate {model} --weights {folder} ...")
+
+
+@app.command()
+def evaluate(  # noqa: PLR0917 - the options of a command
+    model: ModelArgument,
+    data: DataOption,
+    output: OutputOption,
+    part: Annotated[
+        Literal["test", "validation"], typer.Option("--part", help="Patients of the split.")
+    ] = "test",
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            "--weights", metavar="DIR", exists=True, file_okay=False,
+            help="Folder of card and weights that train wrote; else the shipped ones.",
+        ),
+    ] = None,
+    scanner_change: Annotated[
+        bool,
+        typer.Option(
+            "--scanner-change/--no-scanner-change",
+            help="Also under simulated scanner changes, which takes most of the time.",
+        ),
+    ] = True,
+    device: DeviceOption = "auto",
+) -> None:  # fmt: skip
+    """Measure a model on the held-out patients, through the node's own chain.
+
+    Writes Dice and Hausdorff distances, volumes with Bland-Altman plots, ED and ES frame errors,
+    what simulated scanner changes cost, figures by group and the worst cases with their contours,
+    as Markdown, JSON and PNG.
+    """
+    from dicom_node.measure import evaluate_model
+
+    report = evaluate_model(
+        model, data, output, part=part, device=device, weights=weights,
+        scanner_changes=scanner_change, say=typer.echo,
+    )  # fmt: skip
+    typer.echo(f"Report: {report}")
 
 
 def _load(config: Path | None) -> Settings:

@@ -44,8 +44,22 @@ DATA_OF_SET: Mapping[str, str] = {
     "sunnybrook": "Sunnybrook Cardiac Data, 20 patients (models/split.json), CC0: "
     "P. Radau, Y. Lu, K. Connelly, G. Paul, A. Dick, G. Wright, Evaluation framework "
     "for algorithms segmenting short axis cardiac MRI, The MIDAS Journal, 2009",
+    "mnms": "M&Ms, training part, under the terms of the challenge (non-commercial): "
+    "V. M. Campello, P. Gkontra, C. Izquierdo, et al., Multi-Centre, Multi-Vendor and "
+    "Multi-Disease Cardiac Segmentation: The M&Ms Challenge, IEEE Transactions on Medical "
+    "Imaging 40(12), 3543-3554, 2021, doi:10.1109/TMI.2021.3090082",
+    "studies": "Studies of the institution that trained it, with the volumes it reported",
     "synthetic": "Synthetic hearts of this product (models.synthetic), Apache-2.0",
 }
+
+
+def fitted_sets(card: Card) -> frozenset[str]:
+    """Names of the sets that the weights of a card were fitted on, read from its `data`.
+
+    The words before the first comma tell: the rest may say how many patients took part.
+    """
+    entries = {entry.split(",")[0] for entry in card.data}
+    return frozenset(name for name, text in DATA_OF_SET.items() if text.split(",")[0] in entries)
 
 
 def write_card(card: Card, folder: Path) -> Path:

@@ -1,277 +1,286 @@
-"""Measure shipped weights on the held-out patients, through the code that serves them.
+"""Measure weights on the held-out patients, through the chain that serves them.
 
-`python -m models.training.evaluate cine_unet DATA OUTPUT`
+`dicom-node evaluate MODEL` is its command.
 """
 
-import argparse
 import json
-from collections.abc import Callable, Iterable, Mapping
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from statistics import fmean, median, stdev
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
+from models.predict import HeartLocaliser
+from models.registry import Card
+from models.split import Part
+from models.training import acdc, mnms, studies, sunnybrook, synthetic
+from models.training.cards import fitted_sets
+from models.training.cases import LabelledVolume, usable
+from models.training.data import is_there, patients
+from models.training.measure import (
+    Row,
+    Service,
+    label_pair,
+    row_of_frames,
+    row_of_localiser,
+    row_of_slices,
+    row_of_study,
+    row_of_volumes,
+    rows_of_changes,
+)
+from models.training.pictures import Glimpse, draw_bland_altman, draw_glimpses, glimpse
+from models.training.report import as_markdown
+from models.training.summary import (
+    AGREEMENTS,
+    agreements,
+    brief,
+    losses_in_points,
+    pairs,
+    per_group,
+    summarise,
+    worst_cases,
+)
 
-from models.predict import HeartLocaliser, SliceSegmenter, choose_device
-from models.registry import WeightsError
-from models.split import Part, patients
-from models.training import acdc, sunnybrook, synthetic
-from models.training.acdc import LabelledVolume
+WORST_DRAWN = 4
+_CHANGED_SETS = ("acdc", "mnms")  # whole hearts of real patients, every structure labelled
 
-DENSITY_G_PER_ML = 1.055
-RELEVANCE_THRESHOLD = 0.5
-CLASSES: Mapping[int, str] = {1: "lv", 2: "myo", 3: "rv"}
+Say = Callable[[str], None]
 
-Row = dict[str, Any]
-Labels = npt.NDArray[np.uint8]
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What was measured.
+
+    Attributes
+    ----------
+    card : Card
+        Of the model measured.
+    part : Part
+    patients, frames, changes : list of Row
+        Per patient; per cine; per patient and simulated change.
+    left_out : dict of str to str
+        Cases that could not be used, with the reason.
+    worst : dict of str to list of pairs of Glimpse
+        Per set the patients with the lowest Dice, worst first: ED and ES.
+    """
+
+    card: Card
+    part: Part
+    patients: list[Row] = field(default_factory=list)
+    frames: list[Row] = field(default_factory=list)
+    changes: list[Row] = field(default_factory=list)
+    left_out: dict[str, str] = field(default_factory=dict)
+    worst: dict[str, list[tuple[Glimpse, Glimpse]]] = field(default_factory=dict)
+
+    def of(self, dataset: str) -> list[Row]:
+        """Rows of the patients of a set."""
+        return [row for row in self.patients if row["dataset"] == dataset]
 
 
 def evaluate(
-    model: str, data: Path, output: Path, *, part: Part = "test", device: str = "auto"
+    service: Service,
+    data: Path,
+    output: Path,
+    *,
+    part: Part = "test",
+    scanner_changes: bool = True,
+    say: Say = print,
 ) -> Path:
-    """Measure a shipped model on one part of the split; tables as JSON and Markdown.
+    """Measure a segmenter on one part of every set that is there.
 
     Parameters
     ----------
-    model : str
-        "cine_unet" or another segmenter, or "heart_localiser".
+    service : Service
+        The chain with the segmenter in it.
     data : Path
         Folder of the labelled sets; a set that is absent is left out.
     output : Path
-        Folder for `evaluation-<model>-<part>.json` and `.md`.
+        Folder for `evaluation-<model>-<part>` as `.json`, `.md` and pictures.
     part : {"test", "validation"}
-    device : {"auto", "cpu", "cuda"}
+    scanner_changes : bool
+        Also under simulated scanner changes, which takes ten times as long.
+    say : callable
+        Told each patient when it is done.
 
     Returns
     -------
     Path
-        The Markdown table.
-
-    Raises
-    ------
-    WeightsError
-        The model is unknown or altered.
+        The Markdown report.
     """
-    chosen = choose_device(device)  # type: ignore[arg-type]
-    localiser = HeartLocaliser(device=chosen)
-    if model == localiser.card.name:
-        card, rows = localiser.card, _localiser_rows(localiser, data, part)
-    else:
-        segmenter = SliceSegmenter(model, chosen)
-        card, rows = segmenter.card, _segmenter_rows(localiser, segmenter, data, part)
-    summary = summarise(rows)
-    title = f"{model} {card.version}, {part} patients"
-    output.mkdir(parents=True, exist_ok=True)
-    stem = output / f"evaluation-{model}-{part}"
-    content = {
-        "model": model,
-        "weights_sha256": card.weights_sha256,
-        "card": {f"{part}_{name}": _brief(table) for name, table in summary.items()},
-        "summary": summary,
-        "patients": rows,
-    }
-    stem.with_suffix(".json").write_text(json.dumps(content, indent=1), encoding="utf-8")
-    stem.with_suffix(".md").write_text(as_markdown(title, summary), encoding="utf-8")
-    return stem.with_suffix(".md")
+    evaluation = Evaluation(service.card, part)
+    views: dict[str, list[tuple[float, tuple[Glimpse, Glimpse]]]] = {}
+
+    def done(row: Row) -> None:
+        evaluation.patients.append(row)
+        say(_line(row))
+
+    for dataset, ed, es in _volumes(data, part, evaluation.left_out):
+        found = label_pair(service, ed, es)
+        row = row_of_volumes(dataset, ed, es, found)
+        score = sum(value for key, value in row.items() if key.startswith("dice_"))
+        view = glimpse(ed, found[0]), glimpse(es, found[1])
+        views.setdefault(dataset, []).append((score, view))
+        if scanner_changes and dataset in _CHANGED_SETS:
+            evaluation.changes.extend(rows_of_changes(service, dataset, ed, es))
+        done(row)
+    for slices in _sunnybrook(data, part, evaluation.left_out):
+        done(row_of_slices(service, slices))
+    for study in usable(
+        studies.names(data, part),
+        partial(studies.read_study, data),
+        _noting(evaluation.left_out, "studies"),
+    ):
+        done(row_of_study(service, study))
+    for row in _frame_rows(service, data, part, evaluation.left_out):
+        evaluation.frames.append(row)
+        say(_line(row))
+    for dataset, scored in views.items():
+        scored.sort(key=lambda entry: entry[0])
+        evaluation.worst[dataset] = [view for _, view in scored[:WORST_DRAWN]]
+    return write(evaluation, output)
 
 
-def _volumes(data: Path, part: Part) -> Iterable[tuple[str, LabelledVolume, LabelledVolume]]:
+def evaluate_localiser(
+    localiser: HeartLocaliser,
+    data: Path,
+    output: Path,
+    *,
+    part: Part = "test",
+    say: Say = print,
+) -> Path:
+    """Measure the localiser on the fully labelled sets; files as `evaluate` writes them."""
+    evaluation = Evaluation(localiser.card, part)
+    for dataset, ed, es in _volumes(data, part, evaluation.left_out):
+        row = row_of_localiser(localiser, dataset, ed, es)
+        evaluation.patients.append(row)
+        say(_line(row))
+    return write(evaluation, output)
+
+
+def _noting(left_out: dict[str, str], dataset: str) -> Callable[[str, str], None]:
+    return lambda name, reason: left_out.update({f"{dataset} {name}": reason})
+
+
+def _volumes(
+    data: Path, part: Part, left_out: dict[str, str]
+) -> Iterator[tuple[str, LabelledVolume, LabelledVolume]]:
     """ED and ES volumes of the fully labelled sets, one patient at a time."""
-    if (data / "acdc").is_dir():
-        for name in patients("acdc", part):
-            ed, es = acdc.read_patient(data, name)
-            yield "acdc", ed, es
+    official = acdc.official_test_patients(data) if part == "test" else ()
+    listed = {
+        "acdc": patients(data, "acdc", part) if is_there(data, "acdc") else (),
+        "acdc_official": official,
+        "mnms": patients(data, "mnms", part) if is_there(data, "mnms") else (),
+    }
+    for dataset, names in listed.items():
+        read = mnms.read_patient if dataset == "mnms" else acdc.read_patient
+        for ed, es in usable(names, partial(read, data), _noting(left_out, dataset)):
+            yield dataset, ed, es
     for seed in synthetic.SEEDS[part]:
         ed, es = synthetic.synthetic_volumes(seed)
         yield "synthetic", ed, es
 
 
-def _segmenter_rows(
-    localiser: HeartLocaliser, segmenter: SliceSegmenter, data: Path, part: Part
-) -> list[Row]:
-    rows = [
-        _row_of_volumes(name, localiser, segmenter, ed, es) for name, ed, es in _volumes(data, part)
+def _sunnybrook(
+    data: Path, part: Part, left_out: dict[str, str]
+) -> Iterator[tuple[sunnybrook.LabelledImage, ...]]:
+    names = patients(data, "sunnybrook", part) if is_there(data, "sunnybrook") else ()
+    for name in names:
+        slices = sunnybrook.read_patient(data, name)
+        if {entry.phase for entry in slices} == {"ed", "es"}:
+            yield slices
+        else:
+            left_out[f"sunnybrook {name}"] = "labelled slices of both ED and ES are needed"
+
+
+def _frame_rows(
+    service: Service, data: Path, part: Part, left_out: dict[str, str]
+) -> Iterator[Row]:
+    """Errors of ED and ES of the patients of ACDC whose whole cine is there."""
+    if is_there(data, "acdc"):
+        yield from usable(
+            patients(data, "acdc", part),
+            lambda name: row_of_frames(service, "acdc", acdc.read_cine(data, name)),
+            _noting(left_out, "acdc whole cine of"),
+        )
+
+
+def _line(row: Row) -> str:
+    """One patient in a line of progress."""
+    shown = ("dice_lv", "lv_ef_error", "lv_edv_error", "error_frames", "centre_error")
+    figures = [
+        f"{key} {value:.3g}" for key, value in row.items() if any(word in key for word in shown)
     ]
-    if (data / "sunnybrook").is_dir():
-        rows += [
-            _row_of_slices(localiser, segmenter, sunnybrook.read_patient(data, name))
-            for name in patients("sunnybrook", part)
-        ]
-    return rows
+    return f"{row['dataset']} {row['patient']}: {', '.join(figures)}"
 
 
-def _row_of_volumes(
-    dataset: str,
-    localiser: HeartLocaliser,
-    segmenter: SliceSegmenter,
-    ed: LabelledVolume,
-    es: LabelledVolume,
-) -> Row:
-    """Dice and volumes of one patient with every slice and class labelled."""
-    spacing = ed.pixel_spacing_mm
-    both = localiser(np.concatenate([ed.images, es.images]), spacing)
-    relevant = both.lv_probability.reshape(2, -1).max(axis=0) >= RELEVANCE_THRESHOLD
-    voxel_ml = spacing[0] * spacing[1] * ed.slice_spacing_mm / 1000
-    row: Row = {"dataset": dataset, "patient": ed.patient}
-    volumes: dict[str, dict[str, tuple[float, float]]] = {}
-    for volume in (ed, es):
-        found = segmenter(volume.images, spacing, both.centre_yx) * relevant[:, None, None]
-        volumes[volume.phase] = {}
-        for label, name in CLASSES.items():
-            row[f"dice_{name}_{volume.phase}"] = dice(found == label, volume.labels == label)
-            volumes[volume.phase][name] = (
-                float((found == label).sum() * voxel_ml),
-                float((volume.labels == label).sum() * voxel_ml),
-            )
-    for chamber in ("lv", "rv"):
-        row |= _volume_errors(chamber, volumes["ed"][chamber], volumes["es"][chamber])
-    mass, true_mass = (DENSITY_G_PER_ML * value for value in volumes["ed"]["myo"])
-    return row | {"lv_mass_true_g": true_mass, "lv_mass_error_g": mass - true_mass}
+def write(evaluation: Evaluation, output: Path) -> Path:
+    """Write an evaluation as JSON, Markdown and pictures; returns the Markdown file."""
+    output.mkdir(parents=True, exist_ok=True)
+    card = evaluation.card
+    stem = output / f"evaluation-{card.name}-{evaluation.part}"
+    content = as_content(evaluation)
+    pictures = _draw(evaluation, stem)
+    figures = json.dumps(_without_nan(content), indent=1)
+    stem.with_suffix(".json").write_text(figures, encoding="utf-8")
+    stem.with_suffix(".md").write_text(as_markdown(content, pictures), encoding="utf-8")
+    return stem.with_suffix(".md")
 
 
-def _volume_errors(chamber: str, ed: tuple[float, float], es: tuple[float, float]) -> Row:
-    """Errors (found minus true) of EDV, ESV in ml and EF in points."""
-    ef, true_ef = (ejection_fraction(ed[index], es[index]) for index in (0, 1))
+def _draw(evaluation: Evaluation, stem: Path) -> dict[str, list[str]]:
+    """Draw the pictures of each set; returns the names of their files."""
+    drawn: dict[str, list[str]] = {}
+    for dataset in dict.fromkeys(row["dataset"] for row in evaluation.patients):
+        rows, files = evaluation.of(dataset), drawn.setdefault(dataset, [])
+        if any(pairs(rows, quantity)[0] for quantity in AGREEMENTS):
+            files.append(f"{stem.name}-{dataset}-agreement.png")
+            draw_bland_altman(rows, stem.with_name(files[-1]))
+        if dataset in evaluation.worst:
+            files.append(f"{stem.name}-{dataset}-worst.png")
+            draw_glimpses(evaluation.worst[dataset], stem.with_name(files[-1]))
+    return drawn
+
+
+def _without_nan(value: Any) -> Any:
+    """The same value with None for what is not a number, which JSON cannot say."""
+    if isinstance(value, dict):
+        return {key: _without_nan(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(entry) for entry in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def as_content(evaluation: Evaluation) -> dict[str, object]:
+    """All figures of an evaluation, as the JSON file holds them."""
+    card, summary = evaluation.card, summarise(evaluation.patients)
+    frames = summarise(evaluation.frames)
+    fitted = fitted_sets(card)
+    figures = {f"{evaluation.part}_{name}": brief(table) for name, table in summary.items()}
+    figures |= {f"{evaluation.part}_{name}_frames": brief(table) for name, table in frames.items()}
     return {
-        f"{chamber}_edv_true_ml": ed[1],
-        f"{chamber}_edv_error_ml": ed[0] - ed[1],
-        f"{chamber}_esv_error_ml": es[0] - es[1],
-        f"{chamber}_ef_true": true_ef,
-        f"{chamber}_ef_error": ef - true_ef,
+        "model": card.name,
+        "version": card.version,
+        "licence": card.licence,
+        "weights_sha256": card.weights_sha256,
+        "part": evaluation.part,
+        "fitted_on": sorted(fitted),
+        "card": figures,
+        "sets": {
+            name: {
+                "seen": name.removesuffix("_official") in fitted,
+                "summary": table,
+                "agreement": agreements(evaluation.of(name)),
+                "groups": per_group(evaluation.of(name)),
+                "worst": worst_cases(evaluation.of(name)),
+            }
+            for name, table in summary.items()
+        },
+        "frames": {
+            "summary": frames,
+            "worst": worst_cases(evaluation.frames),
+            "rows": evaluation.frames,
+        },
+        "scanner_change_loss_points": losses_in_points(evaluation.patients, evaluation.changes),
+        "left_out": evaluation.left_out,
+        "patients": evaluation.patients,
     }
-
-
-def _row_of_slices(
-    localiser: HeartLocaliser,
-    segmenter: SliceSegmenter,
-    slices: tuple[sunnybrook.LabelledImage, ...],
-) -> Row:
-    """Dice and EF of one Sunnybrook patient: labelled slices alone, areas in pixels."""
-    spacing = sunnybrook.ASSUMED_SPACING_MM
-    images = np.stack([entry.image for entry in slices]).astype(np.float32)
-    where = localiser(images, spacing)
-    found = segmenter(images, spacing, where.centre_yx)
-    endo = np.stack([entry.endo for entry in slices])
-    is_ed = np.array([entry.phase == "ed" for entry in slices])
-    row: Row = {"dataset": "sunnybrook", "patient": slices[0].patient}
-    areas = {}
-    for phase, chosen in (("ed", is_ed), ("es", ~is_ed)):
-        row[f"dice_lv_{phase}"] = dice(found[chosen] == 1, endo[chosen])
-        areas[phase] = (float((found[chosen] == 1).sum()), float(endo[chosen].sum()))
-        row[f"lv_area_ratio_{phase}"] = areas[phase][0] / areas[phase][1]
-    with_epi = np.array([entry.epi is not None for entry in slices])
-    walls = [entry.epi & ~entry.endo for entry in slices if entry.epi is not None]
-    row["dice_myo_ed"] = dice(found[with_epi] == 2, np.stack(walls))
-    true_ef = ejection_fraction(areas["ed"][1], areas["es"][1])
-    ef = ejection_fraction(areas["ed"][0], areas["es"][0])
-    relevant = float((where.lv_probability >= RELEVANCE_THRESHOLD).mean())
-    return row | {"lv_ef_true": true_ef, "lv_ef_error": ef - true_ef, "slices_relevant": relevant}
-
-
-def _localiser_rows(localiser: HeartLocaliser, data: Path, part: Part) -> list[Row]:
-    """Distance of the centre, and how slices with and without LV are told apart."""
-    rows = []
-    for dataset, ed, es in _volumes(data, part):
-        images = np.concatenate([ed.images, es.images])
-        labels = np.concatenate([ed.labels, es.labels])
-        found = localiser(images, ed.pixel_spacing_mm)
-        shows = np.isin(labels, (1, 2)).any(axis=(1, 2))
-        relevant = found.lv_probability >= RELEVANCE_THRESHOLD
-        centre = np.argwhere(np.isin(labels, (1, 2)))[:, 1:].mean(axis=0)
-        offset = (np.array(found.centre_yx) - centre) * ed.pixel_spacing_mm
-        row: Row = {
-            "dataset": dataset,
-            "patient": ed.patient,
-            "centre_error_mm": float(np.hypot(*offset)),
-            "sensitivity": float(relevant[shows].mean()),
-        }
-        if not shows.all():
-            row["specificity"] = float((~relevant[~shows]).mean())
-        rows.append(row)
-    return rows
-
-
-def dice(found: npt.NDArray[np.bool_], truth: npt.NDArray[np.bool_]) -> float:
-    """Dice overlap of two masks of the same shape; 1 where both are empty."""
-    total = int(found.sum()) + int(truth.sum())
-    return 1.0 if total == 0 else 2 * int((found & truth).sum()) / total
-
-
-def ejection_fraction(edv: float, esv: float) -> float:
-    """Ejection fraction in percent; NaN without an end-diastolic volume."""
-    return 100 * (edv - esv) / edv if edv > 0 else float("nan")
-
-
-def summarise(rows: Iterable[Row]) -> dict[str, dict[str, dict[str, float]]]:
-    """Per set and quantity: n, mean, SD, median, and the mean of the absolute value."""
-    listed = list(rows)
-    result: dict[str, dict[str, dict[str, float]]] = {}
-    for dataset in dict.fromkeys(row["dataset"] for row in listed):
-        chosen = [row for row in listed if row["dataset"] == dataset]
-        keys = dict.fromkeys(key for row in chosen for key in row)
-        result[dataset] = {
-            key: _statistics([row[key] for row in chosen if key in row])
-            for key in keys
-            if key not in ("dataset", "patient")
-        }
-    return result
-
-
-_STATISTICS: Mapping[str, Callable[[list[float]], float]] = {
-    "mean": fmean,
-    "sd": lambda values: stdev(values) if len(values) > 1 else 0.0,
-    "median": median,
-    "mean_absolute": lambda values: fmean(abs(value) for value in values),
-    "lowest": min,
-    "highest": max,
-}
-
-
-def _statistics(values: list[float]) -> dict[str, float]:
-    figures = {name: round(measure(values), 4) for name, measure in _STATISTICS.items()}
-    return {"n": len(values)} | figures
-
-
-def _brief(table: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-    """What a card says of a set: n, mean Dice and the like, mean absolute errors."""
-    brief: dict[str, float] = {"patients": max(int(entry["n"]) for entry in table.values())}
-    for key, entry in table.items():
-        if "true" in key:
-            continue
-        if "error" in key:
-            brief[f"{key}_mean_absolute"] = entry["mean_absolute"]
-        brief[f"{key}_mean"] = entry["mean"]
-    return brief
-
-
-def as_markdown(title: str, summary: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
-    """The summary as one table per set."""
-    lines = [f"# {title}"]
-    columns = ("n", *_STATISTICS)
-    for dataset, table in summary.items():
-        lines += ["", f"## {dataset}", "", f"| quantity | {' | '.join(columns)} |"]
-        lines.append("|" + "---|" * (len(columns) + 1))
-        lines += [
-            f"| {key} | {' | '.join(f'{entry[column]:.4g}' for column in columns)} |"
-            for key, entry in table.items()
-        ]
-    return "\n".join(lines) + "\n"
-
-
-def main() -> None:
-    """Command line of `evaluate`."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("model")
-    parser.add_argument("data", type=Path)
-    parser.add_argument("output", type=Path)
-    parser.add_argument("--part", choices=("test", "validation"), default="test")
-    parser.add_argument("--device", default="auto")
-    try:
-        evaluate(**vars(parser.parse_args()))
-    except WeightsError as error:
-        parser.error(str(error))
-
-
-if __name__ == "__main__":
-    main()

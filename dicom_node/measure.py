@@ -1,0 +1,137 @@
+"""`dicom-node evaluate`: the node's own chain, measured on labelled sets."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from config.schema import CineSettings
+from pipeline.case import CineCase, CineStack, Float32, UInt8
+from pipeline.cine import cine_stages
+from pipeline.errors import Rejection
+from pipeline.stages import Localiser, Segmenter
+
+if TYPE_CHECKING:
+    from models.registry import Card
+    from models.split import Part
+
+
+def evaluate_model(
+    model: str,
+    data: Path,
+    output: Path,
+    *,
+    part: "Part" = "test",
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+    weights: Path | None = None,
+    scanner_changes: bool = True,
+    say: Callable[[str], None] = print,
+) -> Path:
+    """Measure a segmenter or the localiser; returns the Markdown report.
+
+    Parameters
+    ----------
+    model : str
+        A registered model.
+    data, output, part, scanner_changes, say
+        As `models.training.evaluate.evaluate` takes them.
+    device : {"auto", "cpu", "cuda"}
+    weights : Path, optional
+        Folder of its card and weights; the shipped ones without. The other networks of the chain
+        are the shipped ones.
+
+    Raises
+    ------
+    WeightsError
+        The model is unknown, altered, or of a task that is not measured here.
+    """
+    from models.predict import HeartLocaliser, StackSegmenter, choose_device
+    from models.registry import WEIGHTS_FOLDER, card
+    from models.training.evaluate import evaluate, evaluate_localiser
+
+    folder, chosen = weights or WEIGHTS_FOLDER, choose_device(device)
+    if card(model, folder).task == "localisation":
+        localiser = HeartLocaliser(model, chosen, folder)
+        return evaluate_localiser(localiser, data, output, part=part, say=say)
+    chain = NodeChain(HeartLocaliser(device=chosen), StackSegmenter(model, chosen, folder))
+    return evaluate(chain, data, output, part=part, scanner_changes=scanner_changes, say=say)
+
+
+class NodeChain:
+    """The cine chain on plain arrays; a `models.training.measure.Service`.
+
+    Parameters
+    ----------
+    localiser : Localiser
+    segmenter : Segmenter
+        Its card is that of the service.
+    """
+
+    def __init__(self, localiser: Localiser, segmenter: Segmenter) -> None:
+        self.card: Card = segmenter.card
+        stages = cine_stages(CineSettings(), localiser, segmenter)
+        self._stages = {stage.name: stage for stage in stages}
+
+    def labels(
+        self, frames: Float32, pixel_spacing_mm: tuple[float, float], slice_spacing_mm: float
+    ) -> UInt8:
+        """Label frames [t, z, y, x]; all 0 where the chain rejects them."""
+        case = CineCase(plain_stack(frames, pixel_spacing_mm, slice_spacing_mm))
+        try:
+            case = self._run(case, ("relevance", "segmentation"))
+        except Rejection:
+            return np.zeros(frames.shape, dtype=np.uint8)
+        if case.segmentation is None:
+            raise ValueError("the chain has no segmentation")
+        return case.segmentation.labels
+
+    def phases(
+        self, frames: Float32, pixel_spacing_mm: tuple[float, float], slice_spacing_mm: float
+    ) -> tuple[int, int]:
+        """ED and ES of a cine [t, z, y, x], zero-based.
+
+        Raises
+        ------
+        CaseError
+            The chain rejects the cine.
+        """
+        from models.training.cases import CaseError
+
+        case = CineCase(plain_stack(frames, pixel_spacing_mm, slice_spacing_mm))
+        try:
+            case = self._run(case, ("relevance", "detection"))
+        except Rejection as rejection:
+            raise CaseError(f"the chain rejects it: {rejection}") from rejection
+        if case.phases is None:
+            raise ValueError("the chain has no detection")
+        return case.phases.ed, case.phases.es
+
+    def _run(self, case: CineCase, names: Sequence[str]) -> CineCase:
+        for name in names:
+            case = self._stages[name](case)
+        return case
+
+
+def plain_stack(
+    frames: Float32, pixel_spacing_mm: tuple[float, float], slice_spacing_mm: float
+) -> CineStack:
+    """A stack of frames [t, z, y, x] that no DICOM instance stands behind."""
+    phases, slices = frames.shape[:2]
+    positions = np.zeros((slices, 3))
+    positions[:, 2] = np.arange(slices) * slice_spacing_mm
+    return CineStack(
+        frames=frames,
+        sources=((None,) * slices,) * phases,
+        positions_mm=positions,
+        row_cosines=np.array([1.0, 0.0, 0.0]),
+        column_cosines=np.array([0.0, 1.0, 0.0]),
+        pixel_spacing_mm=pixel_spacing_mm,
+        slice_spacing_mm=slice_spacing_mm,
+        slice_extent_mm=np.full(slices, slice_spacing_mm),
+        trigger_times_ms=np.arange(phases, dtype=np.float64),
+        missing=(),
+        missing_fraction=0.0,
+        headers={},
+        digests={},
+    )

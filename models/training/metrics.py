@@ -1,0 +1,145 @@
+"""Figures of an evaluation, as pure functions of masks and numbers."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from statistics import fmean, median, stdev
+
+import numpy as np
+import numpy.typing as npt
+import SimpleITK as sitk  # noqa: N813 - its own usual name
+
+Mask = npt.NDArray[np.bool_]
+
+_RESAMPLES = 2000
+
+
+def dice(found: Mask, truth: Mask) -> float:
+    """Dice overlap of two masks of the same shape; 1 where both are empty."""
+    total = int(found.sum()) + int(truth.sum())
+    return 1.0 if total == 0 else 2 * int((found & truth).sum()) / total
+
+
+def hausdorff_mm(found: Mask, truth: Mask, spacing_mm: tuple[float, float, float]) -> float:
+    """Hausdorff distance of the surfaces of two masks: the farthest a surface voxel lies off.
+
+    A surface voxel is one with a face-connected neighbour, or the edge of the volume, outside the
+    mask, as the ACDC challenge counts it (Bernard et al. 2018).
+
+    Parameters
+    ----------
+    found, truth : bool [z, y, x]
+    spacing_mm : (slice_mm, row_mm, column_mm)
+
+    Returns
+    -------
+    float
+        In mm; NaN where one of the masks is empty.
+    """
+    if not found.any() or not truth.any():
+        return math.nan
+    window = _box(found | truth)
+    surfaces = [_surface(mask[window]) for mask in (found, truth)]
+    return max(
+        float(_distance_mm(there, spacing_mm)[here].max())
+        for here, there in (surfaces, surfaces[::-1])
+    )
+
+
+def _box(mask: Mask) -> tuple[slice, ...]:
+    """The smallest box around a mask."""
+    places = np.argwhere(mask)
+    return tuple(
+        slice(int(low), int(high) + 1)
+        for low, high in zip(places.min(axis=0), places.max(axis=0), strict=True)
+    )
+
+
+def _surface(mask: Mask) -> Mask:
+    padded = np.pad(mask, 1)
+    inner = mask.copy()
+    for axis in range(mask.ndim):
+        for step in (1, -1):
+            inner &= np.roll(padded, step, axis)[(slice(1, -1),) * mask.ndim]
+    return mask & ~inner
+
+
+def _distance_mm(surface: Mask, spacing_mm: tuple[float, float, float]) -> npt.NDArray[np.float32]:
+    """Distance of every voxel [z, y, x] to the nearest voxel of a surface."""
+    image = sitk.GetImageFromArray(surface.astype(np.uint8))
+    image.SetSpacing(spacing_mm[::-1])  # type: ignore[no-untyped-call]
+    distance = sitk.DanielssonDistanceMap(  # type: ignore[no-untyped-call]
+        image, inputIsBinary=True, useImageSpacing=True
+    )
+    return np.asarray(sitk.GetArrayFromImage(distance))
+
+
+def ejection_fraction(edv: float, esv: float) -> float:
+    """Ejection fraction in percent; NaN without an end-diastolic volume."""
+    return 100 * (edv - esv) / edv if edv > 0 else math.nan
+
+
+def cyclic_frames(first: int, second: int, n_frames: int) -> int:
+    """Count the frames between two frames of a cyclic sequence, the shorter way round."""
+    direct = abs(first - second) % n_frames
+    return min(direct, n_frames - direct)
+
+
+_STATISTICS: Mapping[str, Callable[[Sequence[float]], float]] = {
+    "mean": fmean,
+    "sd": lambda values: stdev(values) if len(values) > 1 else 0.0,
+    "median": median,
+    "mean_absolute": lambda values: fmean(abs(value) for value in values),
+    "lowest": min,
+    "highest": max,
+}
+
+
+def statistics(values: Sequence[float]) -> dict[str, float]:
+    """Summarise values: n, mean and its 95 % interval, SD, median, mean absolute value, range."""
+    low, high = mean_interval(values)
+    figures = {name: measure(values) for name, measure in _STATISTICS.items()}
+    figures |= {"ci95_low": low, "ci95_high": high}
+    return {"n": len(values)} | {name: round(value, 4) for name, value in figures.items()}
+
+
+def mean_interval(values: Sequence[float]) -> tuple[float, float]:
+    """95 % confidence interval of a mean over patients, by the percentile bootstrap, seeded."""
+    listed = np.asarray(values, dtype=np.float64)
+    draws = np.random.default_rng(0).integers(len(listed), size=(_RESAMPLES, len(listed)))
+    low, high = np.percentile(listed[draws].mean(axis=1), [2.5, 97.5])
+    return float(low), float(high)
+
+
+def agreement(found: Sequence[float], truth: Sequence[float]) -> dict[str, float]:
+    """Agreement of measured and true values, one pair per patient.
+
+    Bland and Altman, Lancet 1986: `bias` is the mean of measured minus true, `limit_low` and
+    `limit_high` lie 1.96 SD of the differences beside it. `correlation` is Pearson's, `slope`
+    that of measured over true by least squares; NaN where the true values do not differ.
+    """
+    measured, true = (np.asarray(values, dtype=np.float64) for values in (found, truth))
+    errors = measured - true
+    bias = float(errors.mean())
+    spread = 1.96 * (float(errors.std(ddof=1)) if len(errors) > 1 else 0.0)
+    low, high = mean_interval(errors.tolist())
+    figures = {
+        "bias": bias,
+        "bias_ci95_low": low,
+        "bias_ci95_high": high,
+        "limit_low": bias - spread,
+        "limit_high": bias + spread,
+        "mean_absolute": float(np.abs(errors).mean()),
+        **_line(measured, true),
+    }
+    return {"n": len(errors)} | {name: round(value, 4) for name, value in figures.items()}
+
+
+def _line(measured: npt.NDArray[np.float64], true: npt.NDArray[np.float64]) -> dict[str, float]:
+    deviation, other = true - true.mean(), measured - measured.mean()
+    varied = float((deviation**2).sum())
+    both = math.sqrt(varied * float((other**2).sum()))
+    shared = float((deviation * other).sum())
+    return {
+        "correlation": shared / both if both > 0 else math.nan,
+        "slope": shared / varied if varied > 0 else math.nan,
+    }

@@ -1,0 +1,89 @@
+"""Published figures and those to reach, to stand beside what is measured.
+
+nnU-Net on the ACDC test patients: Isensee et al., Nature Methods 2021,
+doi:10.1038/s41592-020-01008-z. Frame errors: the method that the detector follows.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A figure to reach: at least `reach` for a Dice, at most so much for an error.
+
+    Attributes
+    ----------
+    statistic : str
+        Key of `models.training.metrics.statistics` that it speaks of.
+    reach : float
+    published : str
+        As the literature has it; empty where it says nothing.
+    """
+
+    statistic: str
+    reach: float
+    published: str = ""
+
+    def met(self, figures: Mapping[str, float]) -> bool:
+        """Whether the statistic of a figure reaches it."""
+        value = figures[self.statistic]
+        return value >= self.reach if self.statistic == "mean" else value <= self.reach
+
+
+def _dice(reach: Mapping[str, tuple[str, float]]) -> dict[str, Target]:
+    """Targets of Dice by structure and phase, from (published, to reach)."""
+    return {
+        f"dice_{name}": Target("mean", value, published)
+        for name, (published, value) in reach.items()
+    }
+
+
+def _errors(ef: float, volume: float) -> dict[str, Target]:
+    return {
+        "lv_ef_error": Target("mean_absolute", ef, "readers differ by 3-4"),
+        "lv_edv_error_ml": Target("mean_absolute", volume, "cross-vendor medians below 8.4"),
+        "lv_esv_error_ml": Target("mean_absolute", volume, "cross-vendor medians below 8.4"),
+    }
+
+
+_ACDC = _errors(2.7, 6.0) | _dice(
+    {
+        "lv_ed": ("0.967", 0.965),
+        "lv_es": ("0.928", 0.918),
+        "rv_ed": ("0.946", 0.94),
+        "rv_es": ("0.904", 0.89),
+        "myo_ed": ("0.896", 0.89),
+        "myo_es": ("0.919", 0.908),
+    }
+)
+_UNSEEN = _errors(4.0, 9.0) | _dice(
+    {
+        "lv_ed": ("", 0.94),
+        "lv_es": ("", 0.88),
+        "rv_ed": ("", 0.88),
+        "rv_es": ("", 0.8),
+        "myo_ed": ("", 0.82),
+        "myo_es": ("", 0.82),
+    }
+)
+_OTHER_SET = _dice({"lv_ed": ("", 0.93), "lv_es": ("", 0.87)})
+FRAMES = {
+    "ed_error_frames": Target("mean_absolute", 0.3, "0"),
+    "es_error_frames": Target("mean_absolute", 1.0, "1.24"),
+}
+LOSS_POINTS = 2.0
+
+
+def targets(dataset: str, *, seen: bool) -> Mapping[str, Target]:
+    """What figures of a set are to reach.
+
+    Parameters
+    ----------
+    dataset : str
+    seen : bool
+        Whether the weights were fitted on other patients of the same set.
+    """
+    if seen:
+        return _ACDC if dataset.startswith("acdc") else {}
+    return _OTHER_SET if dataset in ("acdc", "sunnybrook") else _UNSEEN
