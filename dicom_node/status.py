@@ -1,20 +1,29 @@
 """`dicom-node status`: series with state, reason and age, and the outbox per destination."""
 
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import typer
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from config.schema import Settings
+from pipeline.case import Verdict
 from pipeline.findings import SeriesFindings
 from storage import open_storage
 from storage.errors import StorageMissing
-from storage.overview import OutboxOverview, StackOverview
+from storage.overview import OutboxOverview, StackOverview, StudyFault
 from storage.states import StackState
 
+_INDENT = " " * 13
+_COLOURS = {
+    StackState.PARKED: "red",
+    StackState.REJECTED: "yellow",
+    StackState.COMPLETED: "green",
+}
 _UNDER_WAY = (StackState.WAITING, StackState.QUEUED, StackState.RUNNING)
 
 
@@ -36,22 +45,34 @@ class StackStatus(BaseModel):
 
 
 class OutboxStatus(BaseModel):
-    """Deliveries to one destination as `status --json` shows them."""
+    """Deliveries to one destination as `status --json` shows them; `dropped` ones by reason."""
 
     destination: str
     pending: int
     sent: int
     parked: int
     dropped: int
+    dropped_because: dict[str, int] = {}
     oldest_pending_s: float | None
     last_error: str
 
 
-class NodeStatus(BaseModel):
-    """Everything `status --json` shows."""
+class FaultStatus(BaseModel):
+    """A study that could not be assessed, as `status --json` shows it."""
 
-    stacks: tuple[StackStatus, ...]
-    outbox: tuple[OutboxStatus, ...]
+    study_instance_uid: str
+    age_s: float
+    fault: str
+
+
+class NodeStatus(BaseModel):
+    """Everything `status --json` shows; `has_data` is false before the first `serve`."""
+
+    folder: Path
+    has_data: bool = True
+    faults: tuple[FaultStatus, ...] = ()
+    stacks: tuple[StackStatus, ...] = ()
+    outbox: tuple[OutboxStatus, ...] = ()
 
     @property
     def settled(self) -> bool:
@@ -69,13 +90,16 @@ def read_status(settings: Settings) -> NodeStatus:
     settings : Settings
         Those of the node.
     """
+    folder = settings.storage.folder.absolute()
     try:
         storage = open_storage(settings.storage, read_only=True)
     except StorageMissing:
-        return NodeStatus(stacks=(), outbox=())
+        return NodeStatus(folder=folder, has_data=False)
     now = datetime.now(UTC)
     try:
         return NodeStatus(
+            folder=folder,
+            faults=tuple(_fault(item, now) for item in storage.overview.faults()),
             stacks=tuple(_stack(item, now) for item in storage.overview.stacks()),
             outbox=tuple(_outbox(item, now) for item in storage.overview.outbox()),
         )
@@ -89,38 +113,75 @@ def print_status(settings: Settings, *, as_json: bool) -> None:
     if as_json:
         typer.echo(status.model_dump_json(indent=2))
         return
-    console = Console()
-    stacks = Table("id", "pipeline", "state", "for", "images", title="Stacks")
-    stacks.add_column("series", overflow="fold")
-    stacks.add_column("reason", overflow="fold")
-    for stack in status.stacks:
-        stacks.add_row(
-            str(stack.id),
-            stack.pipeline or "-",
-            stack.state,
-            _duration(stack.in_state_s),
-            str(stack.instances),
-            "\n".join(stack.series_instance_uids),
-            escape(stack.reason),
-        )
-    console.print(stacks)
-    outbox = Table("destination", "pending", "sent", "parked", "oldest", "error", title="Outbox")
+    console = Console(highlight=False, soft_wrap=True)  # a UID stays whole, to copy and to search
+    for line in _lines(status):
+        console.print(line)
+
+
+def _lines(status: NodeStatus) -> Iterator[str]:
+    if not status.has_data:
+        yield f"No data folder yet at {escape(str(status.folder))}: `serve` makes it."
+        return
+    for study_uid, stacks in _by_study(status.stacks).items():
+        yield f"[bold]Study {study_uid}[/bold]"
+        for stack in stacks:
+            yield from _stack_lines(stack)
+        yield ""
+    if status.faults:
+        yield "[bold red]Studies that could not be assessed[/bold red] (the log has the fault)"
+        for fault in status.faults:
+            yield f"  {fault.study_instance_uid}\n{_INDENT}{escape(fault.fault)}"
+        yield ""
     for box in status.outbox:
-        oldest = "" if box.oldest_pending_s is None else _duration(box.oldest_pending_s)
-        outbox.add_row(
-            box.destination,
-            str(box.pending),
-            str(box.sent),
-            str(box.parked),
-            oldest,
-            escape(box.last_error),
-        )
-    console.print(outbox)
+        yield from _outbox_lines(box)
+    counts = Counter(str(stack.state) for stack in status.stacks)
+    yield f"Stacks: {_counted(counts) or 'none yet'}"
+
+
+def _by_study(stacks: Iterable[StackStatus]) -> dict[str, list[StackStatus]]:
+    """Stacks by study; the study that changed last at the end, where a terminal shows it."""
+    studies: dict[str, list[StackStatus]] = {}
+    for stack in stacks:
+        uid = stack.study_instance_uid
+        studies[uid] = [*studies.pop(uid, []), stack]
+    return studies
+
+
+def _stack_lines(stack: StackStatus) -> Iterator[str]:
+    colour = _COLOURS.get(stack.state, "default")
+    attempt = f", attempt {stack.attempts}" if stack.attempts > 1 else ""
+    state = f"  {stack.state}".ljust(len(_INDENT))
+    yield (
+        f"[{colour}]{state}[/{colour}]for {_duration(stack.in_state_s)},"
+        f" {stack.pipeline or 'no pipeline'}, {stack.instances} images{attempt}"
+    )
+    for uid in stack.series_instance_uids:
+        yield f"{_INDENT}series {uid}"
+    yield f"{_INDENT}{escape(stack.reason)}"
+    if stack.state is not StackState.COMPLETED or stack.findings is None:
+        return
+    for check in stack.findings.quality:
+        if check.verdict is not Verdict.OK:
+            yield f"{_INDENT}{check.verdict}: {escape(check.reason)}"
+
+
+def _outbox_lines(box: OutboxStatus) -> Iterator[str]:
+    oldest = "" if box.oldest_pending_s is None else f" (oldest {_duration(box.oldest_pending_s)})"
+    because = f" ({_counted(box.dropped_because)})" if box.dropped_because else ""
+    yield (
+        f"[bold]Outbox to {escape(box.destination)}[/bold]: {box.pending} pending{oldest},"
+        f" {box.sent} sent, {box.parked} parked, {box.dropped} dropped{because}"
+    )
+    if box.last_error:
+        yield f"{_INDENT}{escape(box.last_error)}"
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{number} {escape(name)}" for name, number in counts.items())
 
 
 def _stack(item: StackOverview, now: datetime) -> StackStatus:
     stack = item.stack
-    findings = stack.findings_json
     return StackStatus(
         id=stack.id,
         study_instance_uid=stack.study_instance_uid,
@@ -133,7 +194,25 @@ def _stack(item: StackOverview, now: datetime) -> StackStatus:
         generation=stack.generation,
         age_s=(now - stack.created_at).total_seconds(),
         in_state_s=(now - stack.changed_at).total_seconds(),
-        findings=SeriesFindings.model_validate_json(findings) if findings else None,
+        findings=_findings(stack.findings_json),
+    )
+
+
+def _findings(findings_json: str | None) -> SeriesFindings | None:
+    """Read findings; those of another version may not be what this one expects."""
+    if findings_json is None:
+        return None
+    try:
+        return SeriesFindings.model_validate_json(findings_json)
+    except ValidationError:
+        return None
+
+
+def _fault(item: StudyFault, now: datetime) -> FaultStatus:
+    return FaultStatus(
+        study_instance_uid=item.study_instance_uid,
+        age_s=(now - item.changed_at).total_seconds(),
+        fault=item.fault,
     )
 
 
@@ -145,10 +224,11 @@ def _outbox(item: OutboxOverview, now: datetime) -> OutboxStatus:
         sent=item.sent,
         parked=item.parked,
         dropped=item.dropped,
+        dropped_because=dict(item.dropped_because),
         oldest_pending_s=None if oldest is None else (now - oldest).total_seconds(),
         last_error=item.last_error,
     )
 
 
 def _duration(seconds: float) -> str:
-    return str(timedelta(seconds=round(seconds)))
+    return str(timedelta(seconds=max(0, round(seconds))))
