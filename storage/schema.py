@@ -29,6 +29,7 @@ from sqlalchemy import (
     inspect,
     true,
 )
+from sqlalchemy.schema import SchemaItem
 
 from storage.errors import SchemaTooNew
 from storage.states import (
@@ -70,22 +71,27 @@ def _state(states: type[StrEnum]) -> Enum:
     )
 
 
-def _id() -> Column[int]:
-    return Column("id", Integer, primary_key=True)
-
-
 metadata = MetaData()
 
-associations = Table(
+
+def _table(name: str, *columns: SchemaItem) -> Table:
+    """Table whose rows have an id that is never given twice."""
+    key = Column("id", Integer, primary_key=True)
+    return Table(name, metadata, key, *columns, sqlite_autoincrement=True)
+
+
+def _links(name: str, *columns: SchemaItem) -> Table:
+    """Table whose rows tie others together, found by its primary key alone."""
+    return Table(name, metadata, *columns, sqlite_with_rowid=False)
+
+
+associations = _table(
     "associations",
-    metadata,
-    _id(),
     Column("calling_ae_title", Text, nullable=False),
     Column("address", Text, nullable=False),
     Column("state", _state(AssociationState), nullable=False),
     Column("opened_at", UtcDateTime, nullable=False),
     Column("closed_at", UtcDateTime),
-    sqlite_autoincrement=True,
 )
 
 studies = Table(
@@ -103,10 +109,8 @@ Index(
     sqlite_where=studies.c.changes > studies.c.assessed_changes,
 )
 
-instances = Table(
+instances = _table(
     "instances",
-    metadata,
-    _id(),
     Column("sop_instance_uid", Text, nullable=False),
     Column("digest", Text, nullable=False, index=True),
     Column("is_current", Boolean, nullable=False),
@@ -122,7 +126,6 @@ instances = Table(
     Column("written_at", UtcDateTime, nullable=False),
     Column("file_deleted_at", UtcDateTime),
     UniqueConstraint("sop_instance_uid", "digest"),
-    sqlite_autoincrement=True,
 )
 Index(
     "one_current_version",
@@ -131,19 +134,15 @@ Index(
     sqlite_where=instances.c.is_current == true(),
 )
 
-carried = Table(
+carried = _links(
     "carried",
-    metadata,
     Column("instance_id", ForeignKey("instances.id"), primary_key=True),
     Column("association_id", ForeignKey("associations.id"), primary_key=True),
     Column("received_at", UtcDateTime, nullable=False),
-    sqlite_with_rowid=False,
 )
 
-stacks = Table(
+stacks = _table(
     "stacks",
-    metadata,
-    _id(),
     Column("study_instance_uid", Text, nullable=False, index=True),
     Column("pipeline", Text),
     Column("source_ae_titles", Text, nullable=False),
@@ -157,29 +156,22 @@ stacks = Table(
     Column("generation", Integer, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("changed_at", UtcDateTime, nullable=False),
-    sqlite_autoincrement=True,
 )
 
-stack_series = Table(
+stack_series = _links(
     "stack_series",
-    metadata,
     Column("stack_id", ForeignKey("stacks.id", ondelete="CASCADE"), primary_key=True),
     Column("series_instance_uid", Text, primary_key=True, index=True),
-    sqlite_with_rowid=False,
 )
 
-stack_instances = Table(
+stack_instances = _links(
     "stack_instances",
-    metadata,
     Column("stack_id", ForeignKey("stacks.id", ondelete="CASCADE"), primary_key=True),
     Column("instance_id", ForeignKey("instances.id"), primary_key=True, index=True),
-    sqlite_with_rowid=False,
 )
 
-jobs = Table(
+jobs = _table(
     "jobs",
-    metadata,
-    _id(),
     Column("stack_id", ForeignKey("stacks.id"), nullable=False, index=True),
     Column("state", _state(JobState), nullable=False),
     Column("trigger", Text, nullable=False),
@@ -197,22 +189,17 @@ jobs = Table(
     Column("rejection_code", Text),
     Column("finished_at", UtcDateTime),
     Column("summary_json", Text),
-    sqlite_autoincrement=True,
 )
 Index("jobs_by_state", jobs.c.state, jobs.c.not_before)
 
-job_inputs = Table(
+job_inputs = _links(
     "job_inputs",
-    metadata,
     Column("job_id", ForeignKey("jobs.id"), primary_key=True),
     Column("instance_id", ForeignKey("instances.id"), primary_key=True, index=True),
-    sqlite_with_rowid=False,
 )
 
-results = Table(
+results = _table(
     "results",
-    metadata,
-    _id(),
     Column("job_id", ForeignKey("jobs.id"), nullable=False, index=True),
     Column("stack_id", ForeignKey("stacks.id"), nullable=False, index=True),
     Column("state", _state(ResultState), nullable=False),
@@ -224,13 +211,10 @@ results = Table(
     Column("sha256", Text, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("file_deleted_at", UtcDateTime),
-    sqlite_autoincrement=True,
 )
 
-outbox = Table(
+outbox = _table(
     "outbox",
-    metadata,
-    _id(),
     Column("result_id", ForeignKey("results.id"), nullable=False, index=True),
     Column("destination", Text, nullable=False),
     Column("state", _state(DeliveryState), nullable=False),
@@ -239,7 +223,6 @@ outbox = Table(
     Column("next_attempt_at", UtcDateTime, nullable=False),
     Column("settled_at", UtcDateTime),
     Column("remark", Text),
-    sqlite_autoincrement=True,
 )
 Index("deliveries_by_state", outbox.c.destination, outbox.c.state)
 
