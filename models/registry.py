@@ -8,6 +8,7 @@ import hashlib
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -109,21 +110,23 @@ def verify(name: str, folder: Path = WEIGHTS_FOLDER) -> Card:
     return found
 
 
-def _unet_2d(**parameters: int) -> "nn.Module":
-    from models.unet import UNet2D
+def _lazily(module: str, name: str) -> Callable[..., "nn.Module"]:
+    """A class of networks whose module, and torch with it, is imported when one is built."""
 
-    return UNet2D(**parameters)
+    def make(**parameters: int) -> "nn.Module":
+        network: nn.Module = getattr(import_module(module), name)(**parameters)
+        return network
 
-
-def _residual_unet_2d(**parameters: int) -> "nn.Module":
-    from models.residual_unet import ResidualUNet2D
-
-    return ResidualUNet2D(**parameters)
+    return make
 
 
 ARCHITECTURES: Mapping[str, Callable[..., "nn.Module"]] = {
-    "unet_2d": _unet_2d,
-    "residual_unet_2d": _residual_unet_2d,
+    "unet_2d": _lazily("models.unet", "UNet2D"),
+    "residual_unet_2d": _lazily("models.residual_unet", "ResidualUNet2D"),
+    "unet_3d": _lazily("models.unet3d", "UNet3D"),
+    "pspunet": _lazily("models.pspunet", "PSPUNet"),
+    "ed_es_detector": _lazily("models.ed_es_detector", "EdEsDetector"),
+    "regression_unet": _lazily("models.regression_unet", "RegressionUNet"),
 }
 
 
@@ -148,7 +151,11 @@ def place(network: "nn.Module", device: str) -> "nn.Module":
     """The network on a device, its kernels in channels-last order, which CPUs compute faster."""
     import torch
 
-    moved: nn.Module = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    orders = {4: torch.channels_last, 5: torch.channels_last_3d}
+    moved = network.to(device)
+    for parameter in moved.parameters():
+        if parameter.ndim in orders:
+            parameter.data = parameter.data.contiguous(memory_format=orders[parameter.ndim])
     return moved
 
 

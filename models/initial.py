@@ -1,0 +1,77 @@
+"""Initial weights from a file: of a shipped model, of a run, or anyone's state dict."""
+
+import pickle
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from models.registry import WeightsError
+
+
+def load_initial(network: nn.Module, path: Path) -> None:
+    """Replace the weights of a network by those of a file; all of them, by name.
+
+    Parameters
+    ----------
+    network : Module
+        Stays as it is where the file cannot be used.
+    path : Path
+        `.npz` as `models.registry.save_weights` writes it, else a state dict or a checkpoint of
+        the training loop (its averaged weights), as `torch.save` writes it. Nothing but numbers
+        is read from either.
+
+    Raises
+    ------
+    WeightsError
+        The file is missing, unreadable, or its weights differ from the network's in name or
+        shape.
+    """
+    if not path.is_file():
+        raise WeightsError(f"initial weights are missing: {path.name}")
+    try:
+        found = _arrays(path) if path.suffix == ".npz" else _state_dict(path)
+    except (OSError, ValueError, RuntimeError, EOFError, TypeError, zipfile.BadZipFile) as error:
+        raise WeightsError(f"initial weights cannot be read: {path.name}: {error}") from error
+    except pickle.UnpicklingError as error:
+        raise WeightsError(f"initial weights hold more than numbers: {path.name}") from error
+    problem = _difference(network.state_dict(), found)
+    if problem:
+        raise WeightsError(f"initial weights of {path.name} do not fit the network: {problem}")
+    network.load_state_dict(found)
+
+
+def _arrays(path: Path) -> dict[str, Tensor]:
+    with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
+        return {name: torch.from_numpy(stored[name]) for name in stored.files}
+
+
+def _state_dict(path: Path) -> dict[str, Tensor]:
+    stored: Any = torch.load(path, map_location="cpu", weights_only=True)
+    if isinstance(stored, Mapping) and isinstance(stored.get("average"), Mapping):
+        stored = stored["average"]
+    if not isinstance(stored, Mapping) or not all(
+        isinstance(value, Tensor) for value in stored.values()
+    ):
+        raise ValueError("it is no state dict")
+    return dict(stored)
+
+
+def _difference(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:
+    """What is missing, unknown or of another shape; empty where all fits."""
+    for problem, names in (
+        ("missing", wanted.keys() - found.keys()),
+        ("unknown", found.keys() - wanted.keys()),
+    ):
+        if names:
+            return f"{problem}: {', '.join(sorted(names)[:3])} ({len(names)} in all)"
+    other = [
+        f"{name} {tuple(found[name].shape)} for {tuple(value.shape)}"
+        for name, value in wanted.items()
+        if found[name].shape != value.shape
+    ]
+    return f"another shape: {', '.join(other[:3])} ({len(other)} in all)" if other else ""

@@ -1,0 +1,101 @@
+"""Volumes whose LV volume is known, as the regression U-net learns from them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import structlog
+
+from models.split import Part, SplitError, patients, refuse_unfit
+from models.training import acdc
+from models.training.case_file import read_cases, write_cases
+from models.training.cases import LabelledVolume, usable
+from models.training.slices import UInt8
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeCase:
+    """ED or ES of one patient, and how much blood the LV holds.
+
+    Attributes
+    ----------
+    images : uint8 [z, y, x]
+    volume_ml : float
+        Of the LV cavity.
+    pixel_spacing_mm : (row_mm, column_mm)
+    slice_spacing_mm : float
+        Centre to centre.
+    centre_yx : (float, float)
+        Where the heart lies, in pixels, as the localiser finds it in service.
+    dataset, patient, phase : str
+        Phase is "ed" or "es".
+    cavity : uint8 [z, y, x] or None
+        1 in the LV cavity, to measure the map with; nothing is fitted to it. None where no
+        contour is known.
+    """
+
+    images: UInt8
+    volume_ml: float
+    pixel_spacing_mm: tuple[float, float]
+    slice_spacing_mm: float
+    centre_yx: tuple[float, float]
+    dataset: str
+    patient: str
+    phase: str
+    cavity: UInt8 | None = None
+
+
+def case_of_volume(volume: LabelledVolume, dataset: str) -> VolumeCase:
+    """What is left of a labelled volume when only its LV volume is told."""
+    cavity = (volume.labels == 1).astype(np.uint8)
+    _, rows, columns = np.nonzero((volume.labels == 1) | (volume.labels == 2))
+    row_mm, column_mm = volume.pixel_spacing_mm
+    scale = 255 / max(float(volume.images.max()), 1.0)
+    return VolumeCase(
+        images=np.clip(volume.images * scale, 0, 255).astype(np.uint8),
+        volume_ml=int(cavity.sum()) * row_mm * column_mm * volume.slice_spacing_mm / 1000,
+        pixel_spacing_mm=volume.pixel_spacing_mm,
+        slice_spacing_mm=volume.slice_spacing_mm,
+        centre_yx=(float(rows.mean()), float(columns.mean())),
+        dataset=dataset,
+        patient=volume.patient,
+        phase=volume.phase,
+        cavity=cavity,
+    )
+
+
+def fitting_volumes(data: Path, part: Part) -> Iterator[VolumeCase]:
+    """ED and ES of the patients of ACDC for fitting.
+
+    Raises
+    ------
+    SplitError
+        A test patient or one that is never fitted would take part.
+    """
+    if part == "test":
+        raise SplitError("not for fitting: the test patients of 'acdc'")
+    names = patients("acdc", part)
+    refuse_unfit("acdc", names)
+
+    def left_out(name: str, reason: str) -> None:
+        log.warning("patient left out", dataset="acdc", patient=name, reason=reason)
+
+    for volumes in usable(names, lambda name: acdc.read_patient(data, name), left_out):
+        yield from (case_of_volume(volume, "acdc") for volume in volumes)
+
+
+def prepare_volumes(
+    data: Path, output: Path, part: Part, sets: tuple[str, ...]
+) -> tuple[VolumeCase, ...]:
+    """Volumes of one part, through array files `<set>-<part>-volumes.npz` that are kept.
+
+    ACDC is read from `data`; another set takes part where its file is there already.
+    """
+    path = output / f"acdc-{part}-volumes.npz"
+    if "acdc" in sets and acdc.is_there(data) and not path.is_file():
+        write_cases(path, fitting_volumes(data, part))
+    files = (output / f"{name}-{part}-volumes.npz" for name in sets)
+    return tuple(case for file in files if file.is_file() for case in read_cases(file, VolumeCase))

@@ -1,0 +1,202 @@
+"""The task of the 3-D U-net and the PSPU-net: label every pixel of three slices at once."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Generator, Tensor, nn
+
+from models.preprocess import CropGrid, clip_to_unit, crop, normalise
+from models.training.augment import change_appearance, random_matrix, uniform
+from models.training.data import prepare
+from models.training.losses import class_allowed
+from models.training.slices import LabelledSlice
+from models.training.tasks import NoDataError, Recipe, TrainSettings
+from models.training.weighted_losses import weighted_dice_loss
+from models.windows import window_probabilities
+
+Stack = tuple[LabelledSlice, ...]
+"""Slices of one volume, in order, all of one size and spacing."""
+
+CLASS_WEIGHTS = (0.1, 0.3, 0.3, 0.3)
+_FULLY_LABELLED = ("acdc", "mnms")
+_CLASSES: Mapping[int, str] = {1: "lv", 2: "myo", 3: "rv"}
+
+
+@dataclass(frozen=True, slots=True)
+class WindowSampling:
+    """How windows are drawn from labelled volumes.
+
+    Attributes
+    ----------
+    grid : CropGrid
+        Plane of the network's input.
+    depth : int
+        Slices of a window.
+    max_shift_mm : float
+        A window is centred at most so far from the LV, along each axis.
+    max_scale : float
+        Largest random scale.
+    """
+
+    grid: CropGrid
+    depth: int = 3
+    max_shift_mm: float = 22.0
+    max_scale: float = 1.15
+
+
+class WindowTask:
+    """Weighted Dice on augmented windows; Dice of whole volumes, windows averaged.
+
+    Parameters
+    ----------
+    sampling : WindowSampling
+    train, validation : sequence of LabelledSlice
+        Fully labelled, e.g. of ACDC.
+
+    Raises
+    ------
+    NoDataError
+        No volume has slices enough for a window.
+    """
+
+    def __init__(
+        self,
+        sampling: WindowSampling,
+        train: Iterable[LabelledSlice],
+        validation: Iterable[LabelledSlice],
+    ) -> None:
+        depth = sampling.depth
+        self.sampling = sampling
+        self.windows = tuple(
+            stack[first : first + depth]
+            for stack in stacks(train)
+            for first in range(len(stack) - depth + 1)
+        )
+        self.validation = stacks(validation)
+        if not self.windows:
+            raise NoDataError(f"no labelled volume of {depth} slices or more")
+
+    @classmethod
+    def load(
+        cls, sampling: WindowSampling, data: Path, prepared: Path, sets: tuple[str, ...]
+    ) -> "WindowTask":
+        """The task of the real, fully labelled sets below `data`; the others are left out."""
+        full = tuple(name for name in sets if name in _FULLY_LABELLED)
+        train = prepare(data, prepared, "train", full)
+        return cls(sampling, train, prepare(data, prepared, "validation", full))
+
+    def random_batch(self, size: int, generator: Generator) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Random windows, augmented.
+
+        Returns
+        -------
+        images : float tensor [size, 1, depth, y, x]
+            Each slice normalised by itself.
+        (allowed,) : uint8 tensor [size, depth, y, x]
+        """
+        chosen = torch.randint(len(self.windows), (size,), generator=generator).tolist()
+        crops = [_random_crop(self.windows[index], self.sampling, generator) for index in chosen]
+        images = torch.cat([image for image, _ in crops])
+        allowed = torch.cat([bits for _, bits in crops])
+        changed = change_appearance(_each(clip_to_unit, images), allowed, generator)
+        return _each(normalise, changed)[:, None], (allowed,)
+
+    def loss(self, outputs: Any, targets: tuple[Tensor, ...]) -> Tensor:
+        """Weighted Dice of the classes over the batch."""
+        (allowed,) = targets
+        probabilities = outputs.float().softmax(dim=1)
+        slices = class_allowed(allowed.flatten(0, 1), probabilities.shape[1])
+        target = slices.view(len(allowed), -1, *slices.shape[1:]).transpose(1, 2)
+        return weighted_dice_loss(probabilities, target, CLASS_WEIGHTS, over_batch=True)
+
+    def validate(self, network: nn.Module, device: str) -> Mapping[str, float]:
+        """Dice over all pixels of the validation volumes, per set, class and phase."""
+        both: dict[str, int] = {}
+        total: dict[str, int] = {}
+        for stack in self.validation:
+            images, allowed = _lay(stack, self.sampling.grid, stack[0].centre_yx, None)
+            volume = _each(normalise, images)[0].to(device)
+            found = window_probabilities(network, volume, self.sampling.depth).argmax(0).cpu()
+            truth = class_allowed(allowed[0], 4)
+            for label, name in _CLASSES.items():
+                key = f"dice_{stack[0].dataset}_{name}_{stack[0].phase}"
+                mask = found == label
+                both[key] = both.get(key, 0) + int((mask & truth[:, label]).sum())
+                total[key] = total.get(key, 0) + int(mask.sum() + truth[:, label].sum())
+        return {key: round(2 * both[key] / max(count, 1), 4) for key, count in total.items()}
+
+
+def stacks(slices: Iterable[LabelledSlice]) -> tuple[Stack, ...]:
+    """Slices grouped to volumes, in the order of the stack."""
+
+    def volume(entry: LabelledSlice) -> tuple[str, str, str]:
+        return entry.dataset, entry.patient, entry.phase
+
+    ordered = sorted(slices, key=lambda entry: (*volume(entry), entry.position))
+    return tuple(tuple(group) for _, group in groupby(ordered, volume))
+
+
+def _random_crop(
+    window: Stack, sampling: WindowSampling, generator: Generator
+) -> tuple[Tensor, Tensor]:
+    """One augmented window: grey values and allowed classes [1, depth, y, x], either end first."""
+    reach = sampling.max_shift_mm
+    row, column = (
+        place + uniform(-reach, reach, generator) / spacing
+        for place, spacing in zip(window[0].centre_yx, window[0].pixel_spacing_mm, strict=True)
+    )
+    ordered = window if uniform(0, 1, generator) < 0.5 else window[::-1]
+    matrix = random_matrix(generator, sampling.max_scale)
+    return _lay(ordered, sampling.grid, (row, column), matrix)
+
+
+def _lay(
+    stack: Sequence[LabelledSlice],
+    grid: CropGrid,
+    centre_yx: tuple[float, float],
+    matrix: Tensor | None,
+) -> tuple[Tensor, Tensor]:
+    """Images and allowed classes [1, z, y, x]; background outside the images."""
+    spacing = stack[0].pixel_spacing_mm
+    images = torch.from_numpy(np.stack([entry.image for entry in stack]))[None].float()
+    allowed = torch.from_numpy(np.stack([entry.allowed for entry in stack]))[None].float()
+    laid = crop(images, spacing, centre_yx, grid, matrix=matrix)
+    bits = crop(allowed, spacing, centre_yx, grid, matrix=matrix, mode="nearest").to(torch.uint8)
+    return laid, torch.where(bits == 0, torch.ones_like(bits), bits)
+
+
+def _each(change: Any, images: Tensor) -> Tensor:
+    """Apply a function of images [n, 1, y, x] to every slice of [n, z, y, x] by itself."""
+    changed: Tensor = change(images.flatten(0, 1)[:, None])
+    return changed.view(images.shape)
+
+
+def window_recipe(
+    architecture: str, parameters: Mapping[str, int], sampling: WindowSampling
+) -> Recipe:
+    """Recipe of a network that labels a few slices at once."""
+    geometry = asdict(sampling.grid) | {
+        "depth": sampling.depth,
+        "normalisation": "each slice: clip to 0.5-99.5 percentiles, z-score",
+    }
+    return Recipe(
+        task="segmentation",
+        architecture=architecture,
+        parameters=parameters,
+        input=geometry,
+        load=partial(WindowTask.load, sampling),
+        settings=TrainSettings(steps=6_000, batch=3, learning_rate=1e-3),
+    )
+
+
+PAPER_GRID = CropGrid(rows=176, columns=176, spacing_mm=1.0)
+WINDOW_RECIPES: Mapping[str, Recipe] = {
+    "cine_unet_3d": window_recipe("unet_3d", {"width": 16}, WindowSampling(PAPER_GRID)),
+    "cine_pspunet": window_recipe("pspunet", {"width": 16}, WindowSampling(PAPER_GRID)),
+}
