@@ -102,6 +102,15 @@ def test_a_damaged_array_file_is_said(prepared, tmp_path):
         read_study(tmp_path, "train-0")
 
 
+def test_a_patient_that_is_never_fitted_is_a_test_patient(tmp_path):
+    never = {"PatientID": "SCD0000101"}
+    write_cine_study(tmp_path / "one", 1, slices=8, phases=2, header=never)
+    table = tmp_path / "volumes.csv"
+    table.write_text("study,part,lv_edv_ml,lv_esv_ml\none,train,150,60\n")
+    written = prepare_studies([tmp_path], table, tmp_path / "data", Settings(), lambda _: None)
+    assert written == {"test": 1}
+
+
 def test_a_patient_is_never_on_two_sides(tmp_path):
     write_cine_study(tmp_path / "one", 1, slices=8, phases=2)
     table = tmp_path / "volumes.csv"

@@ -104,15 +104,16 @@ def test_slices_of_both_phases_form_one_stack_though_positions_differ():
     slices = (
         labelled_image("ed", 3, 12), labelled_image("ed", 4, 11), labelled_image("es", 4, 8, False),
     )  # fmt: skip
-    shapes = []
+    seen = []
 
     class Watched(Known):
         def labels(self, frames, *geometry):
-            shapes.append(frames.shape)
+            seen.append(frames)
             return super().labels(frames, *geometry)
 
     row = row_of_slices(Watched(), slices)
-    assert shapes == [(2, 2, 64, 64)]
+    assert seen[0].shape == (2, 2, 64, 64)
+    np.testing.assert_array_equal(seen[0][1, 0], slices[0].image)
     assert (row["dice_lv_ed"], row["dice_lv_es"], row["dice_myo_ed"]) == (1, 1, 1)
     assert row["lv_ef_error"] == 0
     assert row["group"] == "HF-NI"
@@ -215,6 +216,21 @@ def test_the_report_says_what_was_seen_what_was_missed_and_what_was_left_out(tmp
     assert "**Missed:**" in text
     for file in ("acdc-agreement.png", "acdc-worst.png", "mnms-worst.png"):
         assert (tmp_path / f"evaluation-cine_unet-test-{file}").stat().st_size > 5000
+
+
+def test_the_worst_patient_is_drawn_first(tmp_path, monkeypatch):
+    """Of two hearts the second has another RV than the service knows."""
+    odd = volume("ed", 12, "A2").images - 40 * (ED.labels == 3)
+    pairs = [("mnms", ED, ES), ("mnms", replace(ED, images=odd, patient="A2"), ES)]
+    monkeypatch.setattr(module, "_volumes", lambda *_: iter(pairs))
+    monkeypatch.setattr(module, "_frame_rows", lambda *_: iter(()))
+    kept = []
+    monkeypatch.setattr(module, "write", lambda evaluation, _: kept.append(evaluation))
+    evaluate(Known(), tmp_path, tmp_path, scanner_changes=False, say=lambda _: None)
+    titles = [view.title for view, _ in kept[0].worst["mnms"]]
+    assert [title.split()[0] for title in titles] == ["A2", "patient010"]
+    assert "rv 0.00" in titles[0]
+    assert kept[0].changes == []
 
 
 def test_figures_that_are_no_numbers_are_null_in_the_json(tmp_path):

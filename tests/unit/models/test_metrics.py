@@ -45,6 +45,7 @@ def test_hausdorff_counts_the_one_stray_voxel():
     found = truth.copy()
     found[1, 29, 5] = True
     assert hausdorff_mm(found, truth, (10.0, 1.0, 1.0)) == pytest.approx(20)
+    assert hausdorff_mm(truth, found, (10.0, 1.0, 1.0)) == pytest.approx(20)
     assert hausdorff_mm(truth, truth, (10.0, 1.0, 1.0)) == 0
 
 

@@ -1,0 +1,64 @@
+"""The node's chain on plain arrays, with the shipped networks, and the reports made with it."""
+
+import json
+
+import numpy as np
+import pytest
+
+from dicom_node.measure import NodeChain, evaluate_model
+from models.predict import HeartLocaliser, StackSegmenter
+from models.registry import WEIGHTS_FOLDER, WeightsError, card
+from models.synthetic.cine import synthesise_cine
+from models.training import synthetic
+from models.training.cases import CaseError
+from models.training.metrics import cyclic_frames, dice
+
+
+@pytest.fixture(scope="module")
+def chain():
+    return NodeChain(HeartLocaliser(), StackSegmenter())
+
+
+def test_the_chain_labels_and_times_a_heart(chain):
+    cine = synthesise_cine(3, phases=8, slices=8)
+    geometry = cine.pixel_spacing_mm, cine.slice_spacing_mm
+    pair = [cine.ed, cine.es]
+    labels = chain.labels(cine.frames[pair], *geometry)
+    assert labels.shape == cine.labels[pair].shape
+    assert dice(labels == 1, cine.labels[pair] == 1) > 0.85
+    frames = np.roll(cine.frames, 3, axis=0)
+    ed, es = chain.phases(frames, *geometry)
+    assert cyclic_frames(ed, cine.ed + 3, 8) <= 1
+    assert cyclic_frames(es, cine.es + 3, 8) <= 1
+
+
+def test_what_the_chain_rejects_is_labelled_empty_and_has_no_phases(chain):
+    noise = np.random.default_rng(0).rayleigh(30, (3, 6, 96, 96)).astype(np.float32)
+    assert not chain.labels(noise, (1.4, 1.4), 8.0).any()
+    with pytest.raises(CaseError, match="no_left_ventricle"):
+        chain.phases(noise, (1.4, 1.4), 8.0)
+
+
+@pytest.mark.parametrize("weights", [None, WEIGHTS_FOLDER])
+def test_a_shipped_model_is_measured_on_synthetic_hearts(tmp_path, monkeypatch, weights):
+    monkeypatch.setattr(synthetic, "SEEDS", {"test": (3000,)})
+    for model in ("cine_unet", "heart_localiser"):
+        path = evaluate_model(
+            model, tmp_path / "no-data", tmp_path, device="cpu", weights=weights, say=lambda _: None
+        )
+        content = json.loads(path.with_suffix(".json").read_text())
+        assert content["weights_sha256"] == card(model).weights_sha256
+        assert list(content["sets"]) == ["synthetic"]
+        assert content["card"]["test_synthetic"]["patients"] == 1
+    content = json.loads((tmp_path / "evaluation-cine_unet-test.json").read_text())
+    figures = content["sets"]["synthetic"]["summary"]
+    assert figures["dice_lv_ed"]["mean"] > 0.85
+    assert figures["hausdorff_lv_ed_mm"]["mean"] < 20
+    assert abs(figures["lv_ef_error"]["mean"]) < 10
+
+
+def test_a_model_or_folder_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(WeightsError, match="no model 'oracle'"):
+        evaluate_model("oracle", tmp_path, tmp_path)
+    with pytest.raises(WeightsError, match="known: none"):
+        evaluate_model("cine_unet", tmp_path, tmp_path, weights=tmp_path)
