@@ -10,6 +10,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 from config.schema import Settings
 from config.version import SOFTWARE_VERSION
+from dicom_node.clock import ClockWatch
 from dicom_node.deliver import Deliverer
 from dicom_node.inbox import Inbox
 from dicom_node.query import ArchiveCounts
@@ -21,6 +22,7 @@ from storage import Storage, open_storage
 
 log = structlog.get_logger()
 
+_CLOCK_INTERVAL_S = 1.0
 _DELIVERY_INTERVAL_S = 1.0
 _LEASE_INTERVAL_S = 10.0
 _DISK_INTERVAL_S = 60.0
@@ -85,9 +87,12 @@ class Node:
         self._scheduler = BackgroundScheduler(
             timezone=UTC, job_defaults={"coalesce": True, "max_instances": 1}
         )
+        self._stopping = threading.Event()
+        self._clock = threading.Thread(target=self._watch_clock, name="clock", daemon=True)
 
     def start(self) -> None:
         """Recover from what a crash left, then listen and work."""
+        self._pull_times_back()
         now = datetime.now(UTC)
         self._storage.instances.close_lost_associations(now)
         self._storage.outbox.drop_outdated("a newer version of an image came", now)
@@ -109,10 +114,13 @@ class Node:
             deliverer = Deliverer(self._storage, destination, self._settings.node)
             self._every(_DELIVERY_INTERVAL_S, f"delivery to {destination.name}", deliverer.deliver)
         self._scheduler.start()
+        self._clock.start()
 
     def stop(self) -> None:
         """Let senders finish, put running jobs back, end."""
         self._receiver.stop()
+        self._stopping.set()
+        self._clock.join()
         self._scheduler.shutdown(wait=True)
         for worker in self._workers:
             worker.stop()
@@ -127,6 +135,26 @@ class Node:
         self._scheduler.add_job(
             guarded, "interval", seconds=seconds, name=name, next_run_time=datetime.now(UTC)
         )
+
+    def _watch_clock(self) -> None:
+        """Put right what a clock that is set back delays, in a thread that goes by no clock."""
+        watch = ClockWatch()
+        while not self._stopping.wait(_CLOCK_INTERVAL_S):
+            try:
+                step_s = watch.set_back_s()
+                if step_s:
+                    log.warning("the clock was set back", by_s=round(step_s))
+                    self._pull_times_back()
+                    for task in self._scheduler.get_jobs():  # they would sleep until it caught up
+                        task.modify(next_run_time=datetime.now(UTC))
+                    watch.accept()
+            except Exception:
+                log.exception("times not pulled back after a step of the clock; tried again")
+
+    def _pull_times_back(self) -> None:
+        count = self._storage.pull_back(datetime.now(UTC))
+        if count:
+            log.warning("recorded times lay in the future: pulled back to now", times=count)
 
     def _sweep(self) -> None:
         self._sweeper.sweep(datetime.now(UTC))

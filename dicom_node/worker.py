@@ -3,6 +3,7 @@
 import multiprocessing
 import shutil
 import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures import TimeoutError as StillRunning
@@ -138,20 +139,20 @@ class Worker:
 
     def _await(self, job: Job, future: Future[Outcome]) -> Outcome:
         worker = self._settings.worker
-        started = beat = datetime.now(UTC)
+        started = beat = time.monotonic()  # the wall clock may be set meanwhile
         while True:
             try:
                 return future.result(timeout=_POLL_S)
             except StillRunning:
                 if future.done():
                     raise  # the job itself raised a TimeoutError
-            now = datetime.now(UTC)
+            now = time.monotonic()
             if self._stopping.is_set():
                 raise NodeStops
-            if now - started > timedelta(seconds=worker.job_time_limit_s):
+            if now - started > worker.job_time_limit_s:
                 raise JobTimeLimit(f"took longer than {worker.job_time_limit_s:g} s")
-            if now - beat > timedelta(seconds=worker.lease_s / 3):
-                self._storage.jobs.extend(job, worker.lease_s, now)
+            if now - beat > worker.lease_s / 3:
+                self._storage.jobs.extend(job, worker.lease_s, datetime.now(UTC))
                 beat = now
 
     def _record(self, job: Job, outcome: Outcome) -> None:

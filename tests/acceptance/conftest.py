@@ -21,6 +21,14 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orthanc]:
     peer.stop()
 
 
+@pytest.fixture
+def late_archive(tmp_path: Path) -> Iterator[Orthanc]:
+    """An archive that is down until it is started."""
+    peer = Orthanc(tmp_path / "archive")
+    yield peer
+    peer.stop()
+
+
 @pytest.fixture(scope="module")
 def node(archive: Orthanc, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningNode]:
     """A running node that sends to `archive`, shared by a module: studies of their own, please."""

@@ -1,6 +1,5 @@
 """What changes behind a result: another version of an image, another patient, our own results."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -35,14 +34,6 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
 def measured(study: Study, node: RunningNode) -> StackStatus:
     storescu(study.files, node.address)
     return node.wait_settled(study.uid)
-
-
-@pytest.fixture
-def late_archive(tmp_path: Path) -> Iterator[Orthanc]:
-    """An archive that is down until it is started."""
-    peer = Orthanc(tmp_path / "archive")
-    yield peer
-    peer.stop()
 
 
 def with_series(status: NodeStatus, series_instance_uid: str) -> list[StackStatus]:
