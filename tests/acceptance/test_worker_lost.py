@@ -109,6 +109,12 @@ def test_a_job_that_outlasts_its_limit_costs_an_attempt(
     assert_delivered(archive, following.uid)
     assert parked(node, studies[0].uid).attempts == 3
 
+    # Who sends it again from the PACS, unchanged.
+    storescu(studies[0].files, node.address)
+    node.wait_settled(studies[0].uid)
+    assert_delivered(archive, studies[0].uid)
+    assert parked(node, studies[1].uid)
+
 
 @pytest.mark.campaign
 def test_a_worker_that_hangs_is_replaced(
