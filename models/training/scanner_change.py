@@ -91,11 +91,7 @@ APPEARANCE: Mapping[str, Callable[[_Pair, Generator], Float32]] = {
     "blur 1.5 mm": _blur,
     "low contrast": _low_contrast,
 }
-SPACINGS_MM: Mapping[str, float] = {
-    "spacing 0.8 mm": 0.8,
-    "spacing 1.2 mm": 1.2,
-    "spacing 2.0 mm": 2.0,
-}
+SPACINGS_MM: Mapping[str, float] = {"spacing 0.8 mm": 0.8, "spacing 2.0 mm": 2.0}
 CHANGES = (*APPEARANCE, *SPACINGS_MM)
 
 
