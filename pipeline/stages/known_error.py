@@ -44,8 +44,10 @@ def check_known_error(side: Literal["lv", "rv"], card: "Card") -> QualityFinding
         return QualityFinding(check, Verdict.OK, f"no large mean error of the {name} is known")
     biased = {f"{side}_{quantity}" for errors in large.values() for quantity in errors}
     concerns = tuple(one for one in VOLUMETRIC if _quantity(one) in biased)
-    told = "; ".join(f"{_told(name, errors)} on average in {of}" for of, errors in large.items())
-    reason = f"the network measured {told}"
+    reason = "; ".join(
+        f"in {of} the network measured on average {_told(name, errors)}"
+        for of, errors in large.items()
+    )
     return QualityFinding(check, Verdict.REVIEW, reason, concerns=concerns)
 
 
