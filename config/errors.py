@@ -9,9 +9,12 @@ only that::
     │   ├── Rejection           pipeline.errors: a study that cannot be measured, and why
     │   ├── WeightsError        models.registry: weights missing, altered or of another shape
     │   ├── SplitError          models.split: a patient on two sides, or one never to be fitted
+    │   ├── CaseError           models.training.cases: a labelled case that cannot be used
+    │   ├── NoDataError         models.training.tasks: none of the sets to learn from is there
     │   ├── StorageInUse, StorageUnusable, StorageMissing, SchemaTooNew, StorageReadOnly,
     │   │   OriginalsDeleted, LeaseLost
     │   │                       storage.errors: what the data folder or a claim no longer allows
+    │   ├── InvalidTable        dicom_node.prepare: a CSV of volumes, or a row of it, of no use
     │   └── InvalidAddress, CannotListen, MalformedDataSet
     │                           dicom_node.errors: an address, a port, a data set of no use
     └── TransientError          may pass: try again later

@@ -35,6 +35,11 @@ TEXTS: Mapping[str, Mapping[str, str]] = {
         "taken for LV.",
     },
 }
+OTHER_TEXTS: Mapping[str, str] = {
+    "summary": "Trained by the recipe of its name; not shipped.",
+    "intended_use": "Comparison with the shipped models.",
+    "limits": LIMITS_OF_ALL,
+}
 DATA_OF_SET: Mapping[str, str] = {
     "acdc": "ACDC, 70 of the patients 001-100 (models/split.json), CC BY-NC-SA 4.0: "
     "O. Bernard, A. Lalande, C. Zotti, F. Cervenansky, et al., Deep Learning Techniques "

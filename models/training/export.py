@@ -14,8 +14,8 @@ from torch import nn
 from models.predict import grid_of, lv_evidence
 from models.preprocess import CropGrid, crop, normalise
 from models.registry import WEIGHTS_FOLDER, Card, build, card, save_weights
-from models.training.cards import DATA_OF_SET, LICENCE, TEXTS, write_card
-from models.training.data import SETS, prepare
+from models.training.cards import DATA_OF_SET, LICENCE, OTHER_TEXTS, TEXTS, write_card
+from models.training.data import prepare
 from models.training.recipes import RECIPES
 from models.training.slices import LabelledSlice
 
@@ -41,14 +41,12 @@ def export(
     network = build(recipe.architecture, recipe.parameters)
     network.load_state_dict(stored["average"])
     network.eval()
+    prepared = output / "prepared"
     calibration: Mapping[str, float] = {}
     if recipe.task == "localisation":
-        calibration = calibrate(
-            network, grid_of(recipe.input), prepare(data, output / "prepared", "validation")
-        )
-    fitted = sorted(
-        {entry for entry in SETS if (output / "prepared" / f"{entry}-train.npz").is_file()}
-    )
+        slices = prepare(data, prepared, "validation")
+        calibration = calibrate(network, grid_of(recipe.input), slices)
+    fitted = [name for name in DATA_OF_SET if any(prepared.glob(f"{name}-train*.npz"))]
     written = Card(
         name=model,
         version=version,
@@ -62,7 +60,7 @@ def export(
         metrics={"steps": stored["step"]},
         weights_file=f"{model}.npz",
         weights_sha256=save_weights(network, folder / f"{model}.npz"),
-        **TEXTS[model],
+        **TEXTS.get(model, OTHER_TEXTS),
     )
     write_card(written, folder)
     return written

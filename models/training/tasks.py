@@ -7,6 +7,8 @@ from typing import Any, Protocol
 
 from torch import Generator, Tensor, nn
 
+from config.errors import PermanentError
+
 
 class Task(Protocol):
     """What a network learns: its draws, its loss, its validation."""
@@ -27,7 +29,7 @@ class Task(Protocol):
         ...
 
 
-class NoDataError(ValueError):
+class NoDataError(PermanentError):
     """None of the sets that a task learns from is there."""
 
 
