@@ -157,8 +157,9 @@ def _stack_lines(stack: StackStatus) -> Iterator[str]:
     )
     for uid in stack.series_instance_uids:
         yield f"{_INDENT}series {uid}"
-    yield f"{_INDENT}{escape(stack.reason)}"
-    if stack.state is not StackState.COMPLETED or stack.findings is None:
+    completed = stack.state is StackState.COMPLETED
+    yield f"{_INDENT}{'started when ' if completed else ''}{escape(stack.reason)}"
+    if not completed or stack.findings is None:
         return
     for check in stack.findings.quality:
         if check.verdict is not Verdict.OK:

@@ -224,7 +224,7 @@ class Jobs:
             requeue(connection, row, "its worker stopped", row.not_before, now)
 
     def park(self, job: Job, error: str, now: datetime) -> None:
-        """Leave a job that failed too often to the admin.
+        """Leave a job that failed too often to the admin, who sends the study again (`record`).
 
         Raises
         ------

@@ -2,6 +2,8 @@
 
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -39,7 +41,7 @@ int clock_gettime(clockid_t clock, struct timespec *now) {
 
 
 class Clock:
-    """A wall clock for processes that are started with `environment`."""
+    """A wall clock for processes that are started while it is in force."""
 
     def __init__(self, folder: Path) -> None:
         self._file = folder / "step"
@@ -47,12 +49,19 @@ class Clock:
         source, library = folder / "clock.c", folder / "clock.so"
         source.write_text(SHIM)
         subprocess.run(["cc", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
-        self.environment = {"LD_PRELOAD": str(library), "CLOCK_STEP_FILE": str(self._file)}
+        self._environment = {"LD_PRELOAD": str(library), "CLOCK_STEP_FILE": str(self._file)}
 
     def set_back(self, seconds: int) -> None:
         """Set it so far behind the clock of the machine."""
         with self._file.open("r+b" if self._file.exists() else "wb") as file:
             file.write((-seconds).to_bytes(8, "little", signed=True))
+
+    @contextmanager
+    def in_force(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+        with monkeypatch.context() as patch:
+            for name, value in self._environment.items():
+                patch.setitem(ENVIRONMENT, name, value)
+            yield
 
 
 @pytest.fixture
@@ -70,9 +79,7 @@ def test_quiet_time_and_delivery_go_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     study = small_study(tmp_path / "study", 301, **TINY)
-    with monkeypatch.context() as patch:
-        for name, value in clock.environment.items():
-            patch.setitem(ENVIRONMENT, name, value)
+    with clock.in_force(monkeypatch):
         node = start_node(
             [late_archive.address],
             completion={"quiet_s": 6, "early_start": False},
@@ -88,3 +95,11 @@ def test_quiet_time_and_delivery_go_on(
     node.wait_settled(study.uid)
     assert len(returned(late_archive, study.uid)) == 3
     assert [line["by_s"] for line in node.log("the clock was set back")] == [3600, 3600]
+
+    assert node.stop() == 0
+    pulled_back = "recorded times lay in the future: pulled back to now"
+    assert len(node.log(pulled_back)) == 2
+    clock.set_back(10800)
+    with clock.in_force(monkeypatch):
+        node.start()
+    assert len(node.log(pulled_back)) == 3

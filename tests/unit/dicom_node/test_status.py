@@ -101,6 +101,7 @@ def test_a_completed_stack_stands_with_what_is_to_be_looked_at(
     )
     world.storage.jobs.finish(world.claim(), [], [], findings.model_dump_json(), world.now)
     text = shown(settings, capsys)
+    assert "started when quiet\n" in text
     assert "review: 2 images missing\n" in text
     assert "withheld: no basal slice\n" in text
     assert "all is well" not in text

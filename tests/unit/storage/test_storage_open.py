@@ -96,6 +96,12 @@ def test_reading_what_never_was(tmp_path):
     assert not (tmp_path / "none").exists()
 
 
+def test_a_folder_that_cannot_be_looked_into_is_named(tmp_path):
+    folder = tmp_path / ("x" * 300)  # a name too long stands for a folder of another user
+    with pytest.raises(StorageUnusable, match="xxx: File name too long"):
+        open_storage(StorageSettings(folder=folder), read_only=True)
+
+
 @pytest.mark.parametrize("read_only", [True, False])
 def test_a_newer_database_is_refused_and_left_alone(world, read_only):
     path = world.storage.folder.database
