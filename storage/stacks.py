@@ -270,6 +270,8 @@ def _continue(
         "source_ae_titles": json.dumps(sorted(proposal.source_ae_titles)),
         "input_digest": input_digest(proposal.digests),
     }
+    if proposal.pipeline is None:
+        facts["reason"] = proposal.reason  # other rules may leave it alone now
     state = {
         "state": StackState.UNROUTED if proposal.pipeline is None else StackState.WAITING,
         "reason": proposal.reason,

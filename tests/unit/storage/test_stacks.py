@@ -33,6 +33,16 @@ def test_nothing_changes_when_nothing_changed(world):
     )
 
 
+def test_what_is_left_alone_says_why_by_the_rules_of_today(world):
+    world.store("1.1")
+    (stack,) = world.propose((None, {SERIES}))
+    (item,) = world.storage.instances.current(stack.study_instance_uid)
+    other = StackProposal(None, (SERIES,), ("SCANNER",), (item.digest,), "another route")
+    world.later(seconds=1)
+    (again,) = world.storage.stacks.reconcile(stack.study_instance_uid, [other], world.now)
+    assert (again.reason, again.changed_at) == ("another route", stack.changed_at)
+
+
 def test_a_stack_that_grows_keeps_its_identity_and_waits_again(world):
     stack = world.complete("1.1")
     assert (stack.state, stack.findings_json) == (StackState.COMPLETED, '{"ef": 60}')
