@@ -201,7 +201,7 @@ def train(  # noqa: PLR0917 - the options of a command
     folder = run(
         model, data, output, steps=steps, seed=seed, sets=chosen, device=choose_device(device)
     )
-    export(model, data, output, version="untested", folder=folder)
+    export(model, data, output, version="untested", folder=folder, sets=chosen)
     typer.echo(f"Weights and card: {folder}")
     typer.echo(f"Measure them: dicom-node evaluate {model} --weights {folder} ...")
 

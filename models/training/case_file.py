@@ -31,7 +31,8 @@ def write_cases(path: Path, cases: Iterable["DataclassInstance"]) -> None:
 
 def read_cases(path: Path, kind: type[Case]) -> tuple[Case, ...]:
     """Read back cases of one kind that `write_cases` wrote."""
-    with np.load(path, allow_pickle=False) as stored:
+    with path.open("rb") as stream:
+        stored = np.load(stream, allow_pickle=False)
         arrays = {name: stored[name] for name in stored.files}
     notes: list[dict[str, Any]] = json.loads(str(arrays.pop("notes")))
     for name, array in arrays.items():

@@ -7,7 +7,7 @@ import structlog
 
 from models import split
 from models.split import Part, SplitError
-from models.training import acdc, mnms, sunnybrook
+from models.training import acdc, mnms, studies, sunnybrook
 from models.training.cases import usable
 from models.training.slices import LabelledSlice, read_slices, write_slices
 from models.training.synthetic import synthetic_slices
@@ -19,12 +19,13 @@ ADAPTERS: dict[str, Callable[[Path, tuple[str, ...]], Iterator[LabelledSlice]]] 
     "mnms": mnms.mnms_slices,
     "sunnybrook": sunnybrook.sunnybrook_slices,
 }
-SETS = (*ADAPTERS, "synthetic")
+SETS = (*ADAPTERS, "synthetic", "studies")
 _IS_THERE: dict[str, Callable[[Path], bool]] = {
     "acdc": acdc.is_there,
     "mnms": mnms.is_there,
     "sunnybrook": lambda data: (data / "sunnybrook").is_dir(),
     "synthetic": lambda _: True,
+    "studies": studies.is_there,
 }
 
 
@@ -80,10 +81,10 @@ def prepare(
 ) -> tuple[LabelledSlice, ...]:
     """Labelled slices of one part, through array files below `output` that are kept.
 
-    A set that is not below `data` is left out.
+    A set that is not below `data`, or whose slices have no labels (studies), is left out.
     """
     slices: list[LabelledSlice] = []
-    for dataset in sets:
+    for dataset in (name for name in sets if name != "studies"):
         path = output / f"{dataset}-{part}.npz"
         if not path.is_file():
             if not is_there(data, dataset):

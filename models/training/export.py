@@ -2,7 +2,7 @@
 
 import argparse
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,13 @@ from models.training.slices import LabelledSlice
 
 
 def export(
-    model: str, data: Path, output: Path, *, version: str, folder: Path = WEIGHTS_FOLDER
+    model: str,
+    data: Path,
+    output: Path,
+    *,
+    version: str,
+    folder: Path = WEIGHTS_FOLDER,
+    sets: Collection[str] = tuple(DATA_OF_SET),
 ) -> Card:
     """Write weights and card of a run; figures are added by `add_metrics` once measured.
 
@@ -35,6 +41,8 @@ def export(
         Of the weights.
     folder : Path
         Where they go.
+    sets : collection of str
+        Sets the run was told to fit on; the card names those of them that were there.
     """
     recipe = RECIPES[model]
     stored = torch.load(output / model / "checkpoint.pt", map_location="cpu", weights_only=True)
@@ -46,7 +54,7 @@ def export(
     if recipe.task == "localisation":
         slices = prepare(data, prepared, "validation")
         calibration = calibrate(network, grid_of(recipe.input), slices)
-    fitted = [name for name in DATA_OF_SET if any(prepared.glob(f"{name}-train*.npz"))]
+    fitted = [name for name in sets if any(prepared.glob(f"{name}-train*.npz"))]
     written = Card(
         name=model,
         version=version,

@@ -7,16 +7,15 @@ method that learns from volumes alone can be fitted on them, and any method meas
 
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from models.split import Part
+from models.training.case_file import read_cases, write_cases
 from models.training.cases import CaseError
-
-VOLUMES = ("lv_edv_ml", "lv_esv_ml", "rv_edv_ml", "rv_esv_ml")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +33,10 @@ class MeasuredStudy:
     relevant : bool [z]
         Slices on which the LV was seen.
     volumes_ml : mapping of str to float
-        As reported; keys from `VOLUMES`, the two of the LV always.
+        As reported: `lv_edv_ml`, `lv_esv_ml`, and where the RV was reported `rv_edv_ml` and
+        `rv_esv_ml`.
+    name : str
+        Part and key, as its file is called.
     """
 
     images: npt.NDArray[np.uint8]
@@ -56,19 +58,14 @@ def names(data: Path, part: Part) -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in (data / "studies").glob(f"{part}-*.npz")))
 
 
+def is_there(data: Path) -> bool:
+    """Whether any study lies below the data folder."""
+    return any((data / "studies").glob("*.npz"))
+
+
 def write_study(path: Path, study: MeasuredStudy) -> None:
-    """Write a study as an array file (npz without pickle)."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial.npz")
-    np.savez_compressed(
-        partial,
-        images=study.images,
-        spacing=np.array([study.slice_spacing_mm, *study.pixel_spacing_mm]),
-        centre=np.array(study.centre_yx),
-        relevant=study.relevant,
-        volumes=np.array([study.volumes_ml.get(name, np.nan) for name in VOLUMES]),
-    )
-    partial.replace(path)
+    """Write a study as an array file."""
+    write_cases(path, [study])
 
 
 def read_study(data: Path, name: str) -> MeasuredStudy:
@@ -80,18 +77,7 @@ def read_study(data: Path, name: str) -> MeasuredStudy:
         Its file is damaged.
     """
     try:
-        with (data / "studies" / f"{name}.npz").open("rb") as stream:
-            stored = np.load(stream, allow_pickle=False)
-            slice_mm, row_mm, column_mm = (float(value) for value in stored["spacing"])
-            reported = dict(zip(VOLUMES, stored["volumes"].tolist(), strict=True))
-            return MeasuredStudy(
-                images=stored["images"],
-                pixel_spacing_mm=(row_mm, column_mm),
-                slice_spacing_mm=slice_mm,
-                centre_yx=(float(stored["centre"][0]), float(stored["centre"][1])),
-                relevant=stored["relevant"],
-                volumes_ml={key: value for key, value in reported.items() if not np.isnan(value)},
-                name=name,
-            )
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        (study,) = read_cases(data / "studies" / f"{name}.npz", MeasuredStudy)
+    except (OSError, KeyError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise CaseError(f"its file cannot be read: {error}") from error
+    return replace(study, name=name)

@@ -1,14 +1,15 @@
 """Volumes whose LV volume is known, as the regression U-net learns from them."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import structlog
 
 from models.split import Part, SplitError, patients, refuse_unfit
-from models.training import acdc
+from models.training import acdc, studies
 from models.training.case_file import read_cases, write_cases
 from models.training.cases import LabelledVolume, usable
 from models.training.slices import UInt8
@@ -67,6 +68,30 @@ def case_of_volume(volume: LabelledVolume, dataset: str) -> VolumeCase:
     )
 
 
+def study_volumes(data: Path, part: Part) -> Iterator[VolumeCase]:
+    """ED and ES of the institution's own studies of a part, with the volumes it reported."""
+    reader = partial(studies.read_study, data)
+    for study in usable(studies.names(data, part), reader, _noting("studies")):
+        for images, phase in zip(study.images, ("ed", "es"), strict=True):
+            yield VolumeCase(
+                images=images,
+                volume_ml=study.volumes_ml[f"lv_{phase}v_ml"],
+                pixel_spacing_mm=study.pixel_spacing_mm,
+                slice_spacing_mm=study.slice_spacing_mm,
+                centre_yx=study.centre_yx,
+                dataset="studies",
+                patient=study.name,
+                phase=phase,
+            )
+
+
+def _noting(dataset: str) -> Callable[[str, str], None]:
+    def left_out(name: str, reason: str) -> None:
+        log.warning("patient left out", dataset=dataset, patient=name, reason=reason)
+
+    return left_out
+
+
 def fitting_volumes(data: Path, part: Part) -> Iterator[VolumeCase]:
     """ED and ES of the patients of ACDC for fitting.
 
@@ -80,10 +105,7 @@ def fitting_volumes(data: Path, part: Part) -> Iterator[VolumeCase]:
     names = patients("acdc", part)
     refuse_unfit("acdc", names)
 
-    def left_out(name: str, reason: str) -> None:
-        log.warning("patient left out", dataset="acdc", patient=name, reason=reason)
-
-    for volumes in usable(names, lambda name: acdc.read_patient(data, name), left_out):
+    for volumes in usable(names, partial(acdc.read_patient, data), _noting("acdc")):
         yield from (case_of_volume(volume, "acdc") for volume in volumes)
 
 
@@ -92,10 +114,13 @@ def prepare_volumes(
 ) -> tuple[VolumeCase, ...]:
     """Volumes of one part, through array files `<set>-<part>-volumes.npz` that are kept.
 
-    ACDC is read from `data`; another set takes part where its file is there already.
+    ACDC and the institution's own studies are read from `data`, the latter each time anew: more
+    may have come. Another set takes part where its file is there already.
     """
     path = output / f"acdc-{part}-volumes.npz"
     if "acdc" in sets and acdc.is_there(data) and not path.is_file():
         write_cases(path, fitting_volumes(data, part))
+    if "studies" in sets and studies.is_there(data):
+        write_cases(output / f"studies-{part}-volumes.npz", study_volumes(data, part))
     files = (output / f"{name}-{part}-volumes.npz" for name in sets)
     return tuple(case for file in files if file.is_file() for case in read_cases(file, VolumeCase))

@@ -10,6 +10,7 @@ from dicom_node.phantom import write_cine_study
 from dicom_node.prepare import InvalidTable, prepare_studies, read_row, read_table
 from models.training.cases import CaseError
 from models.training.studies import names, path_of, read_study, write_study
+from models.training.volumes import prepare_volumes
 
 ROW = {"study": "1.2.3", "lv_edv_ml": "150", "lv_esv_ml": " 60.5 "}
 
@@ -89,6 +90,14 @@ def test_a_study_holds_ed_and_es_of_the_heart(prepared):
     row, column = (int(value) for value in study.centre_yx)
     ed, es = study.images[:, 4].astype(float)
     assert np.abs(ed - es)[row - 20 : row + 20, column - 20 : column + 20].mean() > 3
+
+
+def test_prepared_studies_are_there_for_a_method_that_learns_volumes(prepared, tmp_path):
+    data, _, _ = prepared
+    ed, es = prepare_volumes(data, tmp_path, "train", ("studies",))
+    assert (ed.volume_ml, es.volume_ml, ed.phase, es.phase) == (140, 70, "ed", "es")
+    assert ed.images.shape == es.images.shape == (8, *ed.images.shape[1:])
+    assert (ed.dataset, ed.cavity) == ("studies", None)
 
 
 def test_a_damaged_array_file_is_said(prepared, tmp_path):
