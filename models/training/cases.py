@@ -6,8 +6,11 @@ from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
+import structlog
 
 from config.errors import PermanentError
+
+log = structlog.get_logger()
 
 Value = TypeVar("Value")
 
@@ -63,6 +66,15 @@ class LabelledCine:
     es: int
     patient: str
     group: str = ""
+
+
+def logged(dataset: str) -> Callable[[str, str], None]:
+    """What `usable` tells of a set's patients goes to the log."""
+
+    def left_out(name: str, reason: str) -> None:
+        log.warning("patient left out", dataset=dataset, patient=name, reason=reason)
+
+    return left_out
 
 
 def usable(

@@ -3,16 +3,12 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import structlog
-
 from models import split
 from models.split import Part, SplitError
 from models.training import acdc, mnms, studies, sunnybrook
-from models.training.cases import usable
+from models.training.cases import logged, usable
 from models.training.slices import LabelledSlice, read_slices, write_slices
 from models.training.synthetic import synthetic_slices
-
-log = structlog.get_logger()
 
 ADAPTERS: dict[str, Callable[[Path, tuple[str, ...]], Iterator[LabelledSlice]]] = {
     "acdc": acdc.acdc_slices,
@@ -68,11 +64,7 @@ def fitting_slices(data: Path, dataset: str, part: Part) -> Iterator[LabelledSli
     if dataset in split.sets():
         split.refuse_unfit(dataset, names)
     adapter = ADAPTERS[dataset]
-
-    def left_out(name: str, reason: str) -> None:
-        log.warning("patient left out", dataset=dataset, patient=name, reason=reason)
-
-    for slices in usable(names, lambda name: tuple(adapter(data, (name,))), left_out):
+    for slices in usable(names, lambda name: tuple(adapter(data, (name,))), logged(dataset)):
         yield from slices
 
 

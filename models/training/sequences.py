@@ -2,20 +2,18 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-import structlog
 
 from models.ed_es_detector import median_projection
 from models.split import Part, SplitError, patients, refuse_unfit
 from models.training import acdc
 from models.training.case_file import read_cases, write_cases
-from models.training.cases import usable
+from models.training.cases import logged, usable
 from models.training.slices import UInt8
 from models.training.synthetic import SEEDS
-
-log = structlog.get_logger()
 
 _ACDC_WINDOW_YX = (85, 50)  # of `cine_cropped` in the original image
 
@@ -115,11 +113,7 @@ def fitting_sequences(data: Path, dataset: str, part: Part) -> Iterator[CineSequ
         return
     names = patients(dataset, part)
     refuse_unfit(dataset, names)
-
-    def left_out(name: str, reason: str) -> None:
-        log.info("patient left out", dataset=dataset, patient=name, reason=reason)
-
-    yield from usable(names, lambda name: acdc_sequence(data, name), left_out)
+    yield from usable(names, partial(acdc_sequence, data), logged(dataset))
 
 
 def prepare_sequences(

@@ -1,20 +1,17 @@
 """Volumes whose LV volume is known, as the regression U-net learns from them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-import structlog
 
 from models.split import Part, SplitError, patients, refuse_unfit
 from models.training import acdc, studies
 from models.training.case_file import read_cases, write_cases
-from models.training.cases import LabelledVolume, usable
+from models.training.cases import LabelledVolume, logged, usable
 from models.training.slices import UInt8
-
-log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +68,7 @@ def case_of_volume(volume: LabelledVolume, dataset: str) -> VolumeCase:
 def study_volumes(data: Path, part: Part) -> Iterator[VolumeCase]:
     """ED and ES of the institution's own studies of a part, with the volumes it reported."""
     reader = partial(studies.read_study, data)
-    for study in usable(studies.names(data, part), reader, _noting("studies")):
+    for study in usable(studies.names(data, part), reader, logged("studies")):
         for images, phase in zip(study.images, ("ed", "es"), strict=True):
             yield VolumeCase(
                 images=images,
@@ -83,13 +80,6 @@ def study_volumes(data: Path, part: Part) -> Iterator[VolumeCase]:
                 patient=study.name,
                 phase=phase,
             )
-
-
-def _noting(dataset: str) -> Callable[[str, str], None]:
-    def left_out(name: str, reason: str) -> None:
-        log.warning("patient left out", dataset=dataset, patient=name, reason=reason)
-
-    return left_out
 
 
 def fitting_volumes(data: Path, part: Part) -> Iterator[VolumeCase]:
@@ -105,7 +95,7 @@ def fitting_volumes(data: Path, part: Part) -> Iterator[VolumeCase]:
     names = patients("acdc", part)
     refuse_unfit("acdc", names)
 
-    for volumes in usable(names, partial(acdc.read_patient, data), _noting("acdc")):
+    for volumes in usable(names, partial(acdc.read_patient, data), logged("acdc")):
         yield from (case_of_volume(volume, "acdc") for volume in volumes)
 
 
