@@ -19,6 +19,14 @@ def test_nothing_is_touched_while_the_clock_goes_on(world):
     assert world.storage.pull_back(world.now) == 0
 
 
+def test_a_retry_that_waits_says_nothing_of_the_clock(world):
+    world.complete("1.1")
+    (delivery,) = world.storage.outbox.due("PACS", world.now)
+    world.storage.outbox.mark_failed(delivery, "refused", world.now + HOUR)
+    assert world.storage.pull_back(world.now) == 0
+    assert len(world.storage.outbox.due("PACS", world.now)) == 1  # tried again after a restart
+
+
 def test_quiet_time_runs_from_now(world):
     number = world.associate()
     world.store("1.1")
