@@ -454,6 +454,18 @@ def test_idle_connections_take_no_place(
     assert len(sink.opened) == 1
 
 
+def test_an_idle_association_loses_its_place(
+    start_receiver: StartReceiver, sink: MemorySink, tmp_path: Path
+) -> None:
+    address = PeerAddress("CARDIACCAD", "127.0.0.1", free_port())
+    start_receiver(address, max_associations=1, network_timeout_s=1)
+    first, second = mr_files(tmp_path, 2)
+    with calling(address) as idle:
+        assert ask(idle, first) == 0
+        wait_until(lambda: sink.closed == [(1, False)])
+        assert store(address, second) == 0
+
+
 @pytest.mark.parametrize(
     "noise", [b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"\1\0\xff\xff\xff\xff", bytes(64)]
 )
