@@ -127,3 +127,15 @@ def test_a_patient_is_never_on_two_sides(tmp_path):
     said = []
     prepare_studies([tmp_path / "one"], table, tmp_path / "data", Settings(), said.append)
     assert "another study of its patient is in part 'train'" in said[1]
+
+
+def test_a_real_study_is_prepared_for_measuring_never_for_fitting(real_data, tmp_path):
+    folder = real_data / "sunnybrook" / "dicom" / "SCD0000101"
+    table = tmp_path / "volumes.csv"
+    table.write_text(f"study,part,lv_edv_ml,lv_esv_ml\n{folder},train,191.3,141.3\n")
+    assert prepare_studies([folder], table, tmp_path, Settings(), lambda _: None) == {"test": 1}
+    study = read_study(tmp_path, names(tmp_path, "test")[0])
+    assert study.images.shape == (2, 12, 256, 256)
+    assert study.pixel_spacing_mm == pytest.approx((1.367, 1.367), abs=1e-3)
+    assert study.slice_spacing_mm == pytest.approx(10)
+    assert study.relevant.sum() >= 9
