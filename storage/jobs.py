@@ -4,9 +4,8 @@ import json
 import uuid
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, select, update
 
 from storage.database import Database
 from storage.folder import DataFolder
@@ -288,7 +287,21 @@ class Jobs:
     def _read(self, connection: Connection, job_id: int) -> Job:
         row = job_row(connection, job_id)
         stack = connection.execute(select(stacks).where(stacks.c.id == row.stack_id)).one()
-        return _as_job(row, stack, self._inputs(connection, job_id))
+        return Job(
+            id=row.id,
+            stack_id=row.stack_id,
+            study_instance_uid=stack.study_instance_uid,
+            pipeline=stack.pipeline,
+            source_ae_titles=tuple(json.loads(stack.source_ae_titles)),
+            inputs=self._inputs(connection, job_id),
+            trigger=row.trigger,
+            early=row.early,
+            result_seed=row.result_seed,
+            generation=row.generation,
+            created_at=row.created_at,
+            attempts=row.attempts,
+            lease=row.lease,
+        )
 
     def _inputs(self, connection: Connection, job_id: int) -> tuple[JobInput, ...]:
         query = (
@@ -301,21 +314,3 @@ class Jobs:
             JobInput(uid, digest, self._folder.absolute(path))
             for uid, digest, path in connection.execute(query)
         )
-
-
-def _as_job(row: Row[Any], stack: Row[Any], inputs: tuple[JobInput, ...]) -> Job:
-    return Job(
-        id=row.id,
-        stack_id=row.stack_id,
-        study_instance_uid=stack.study_instance_uid,
-        pipeline=stack.pipeline,
-        source_ae_titles=tuple(json.loads(stack.source_ae_titles)),
-        inputs=inputs,
-        trigger=row.trigger,
-        early=row.early,
-        result_seed=row.result_seed,
-        generation=row.generation,
-        created_at=row.created_at,
-        attempts=row.attempts,
-        lease=row.lease,
-    )
