@@ -232,6 +232,5 @@ def measured(stack: CineStack, stages: Sequence[Stage]) -> MeasuredStudy:
         pixel_spacing_mm=stack.pixel_spacing_mm,
         slice_spacing_mm=stack.slice_spacing_mm,
         centre_yx=case.relevance.centre_yx,
-        relevant=np.array(case.relevance.relevant),
         volumes_ml={},
     )

@@ -6,6 +6,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
+from models import split
 from models.registry import Card
 
 LICENCE = "CC BY-NC-SA 4.0"
@@ -59,12 +60,24 @@ DATA_OF_SET: Mapping[str, str] = {
 
 
 def fitted_sets(card: Card) -> frozenset[str]:
-    """Names of the sets that the weights of a card were fitted on, read from its `data`.
+    """Names of the sets that the weights of a card were fitted on, read from its `data`."""
+    return frozenset(name for name in DATA_OF_SET if _entry(card, name) is not None)
 
-    The words before the first comma tell: the rest may say how many patients took part.
+
+def is_held_out(card: Card, dataset: str) -> bool:
+    """Whether the test patients of a set took no part in fitting the weights of a card.
+
+    An entry of its `data` that names the split file says so; one that does not (weights refitted
+    on every patient) denies it. Sets that the split file does not cover bring their own split.
     """
-    entries = {entry.split(",")[0] for entry in card.data}
-    return frozenset(name for name, text in DATA_OF_SET.items() if text.split(",")[0] in entries)
+    entry = _entry(card, dataset)
+    return entry is None or dataset not in split.sets() or "models/split.json" in entry
+
+
+def _entry(card: Card, dataset: str) -> str | None:
+    """What a card says of a set; the words before the first comma name it."""
+    name = DATA_OF_SET[dataset].split(",")[0]
+    return next((entry for entry in card.data if entry.split(",")[0] == name), None)
 
 
 def write_card(card: Card, folder: Path) -> Path:

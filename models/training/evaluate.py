@@ -15,7 +15,7 @@ from models.predict import HeartLocaliser
 from models.registry import Card
 from models.split import Part
 from models.training import acdc, mnms, studies, sunnybrook, synthetic
-from models.training.cards import fitted_sets
+from models.training.cards import fitted_sets, is_held_out
 from models.training.cases import LabelledVolume, usable
 from models.training.data import is_there, patients
 from models.training.measure import (
@@ -268,6 +268,7 @@ def as_content(evaluation: Evaluation) -> dict[str, object]:
         "sets": {
             name: {
                 "seen": name.removesuffix("_official") in fitted,
+                "held_out": name.endswith("_official") or is_held_out(card, name),
                 "summary": table,
                 "agreement": agreements(evaluation.of(name)),
                 "groups": per_group(evaluation.of(name)),

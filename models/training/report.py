@@ -36,9 +36,8 @@ def as_markdown(content: Content, pictures: Pictures) -> str:
 
 
 def _set(name: str, part: Content) -> list[str]:
-    known = "seen" if part["seen"] else "unseen"
     wanted = targets(name, seen=part["seen"]) if name != "synthetic" else {}
-    lines = ["", f"## {name} ({known} by the weights; these patients held out)"]
+    lines = ["", f"## {name}: {_acquaintance(part)}"]
     lines += _figures(part["summary"], wanted)
     if part["agreement"]:
         lines += ["", "### Agreement (Bland-Altman)", ""]
@@ -62,6 +61,15 @@ def _set(name: str, part: Content) -> list[str]:
         lines += ["", "### By group (mean Dice, mean absolute errors)", ""]
         lines += _across(part["groups"], lambda key: "hausdorff" not in key)
     return lines + _worst(part["worst"])
+
+
+def _acquaintance(part: Content) -> str:
+    """What the weights have seen of a set."""
+    if not part["seen"]:
+        return "unseen scanner, nobody of this set was fitted"
+    if part["held_out"]:
+        return "seen scanner, other patients of this set were fitted"
+    return "**fitted on these very patients: no figures of held-out ones**"
 
 
 def _figures(summary: Content, wanted: Mapping[str, Target]) -> list[str]:

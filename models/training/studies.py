@@ -30,8 +30,6 @@ class MeasuredStudy:
     slice_spacing_mm : float
     centre_yx : (float, float)
         Centre of the LV in pixels.
-    relevant : bool [z]
-        Slices on which the LV was seen.
     volumes_ml : mapping of str to float
         As reported: `lv_edv_ml`, `lv_esv_ml`, and where the RV was reported `rv_edv_ml` and
         `rv_esv_ml`.
@@ -43,7 +41,6 @@ class MeasuredStudy:
     pixel_spacing_mm: tuple[float, float]
     slice_spacing_mm: float
     centre_yx: tuple[float, float]
-    relevant: npt.NDArray[np.bool_]
     volumes_ml: Mapping[str, float]
     name: str = ""
 

@@ -84,6 +84,7 @@ def targets(dataset: str, *, seen: bool) -> Mapping[str, Target]:
     seen : bool
         Whether the weights were fitted on other patients of the same set.
     """
+    known = dataset.removesuffix("_official")
     if seen:
-        return _ACDC if dataset.startswith("acdc") else {}
-    return _OTHER_SET if dataset in ("acdc", "sunnybrook") else _UNSEEN
+        return _ACDC if known == "acdc" else {}
+    return _OTHER_SET if known in ("acdc", "sunnybrook") else _UNSEEN

@@ -9,9 +9,9 @@ import pytest
 
 from models.registry import card
 from models.training import evaluate as module
-from models.training.cards import DATA_OF_SET, fitted_sets
+from models.training.cards import DATA_OF_SET, fitted_sets, is_held_out
 from models.training.cases import CaseError, LabelledCine, LabelledVolume
-from models.training.evaluate import Evaluation, evaluate, write
+from models.training.evaluate import Evaluation, as_content, evaluate, write
 from models.training.measure import (
     _half_a_pixel_apart,
     row_of_frames,
@@ -19,6 +19,7 @@ from models.training.measure import (
     row_of_study,
     row_of_volumes,
 )
+from models.training.report import as_markdown
 from models.training.studies import MeasuredStudy
 from models.training.summary import (
     agreements,
@@ -133,9 +134,7 @@ def test_a_reported_study_gives_volume_errors_alone():
     images = np.stack([ED.images, ES.images]).astype(np.uint8)
     ml = (ED.labels == 1).sum() * 20 / 1000
     reported = {"lv_edv_ml": ml - 5, "lv_esv_ml": (ES.labels == 1).sum() * 20 / 1000}
-    study = MeasuredStudy(
-        images, (2.0, 1.0), 10.0, (30.0, 40.0), np.ones(4, bool), reported, "test-x"
-    )
+    study = MeasuredStudy(images, (2.0, 1.0), 10.0, (30.0, 40.0), reported, "test-x")
     row = row_of_study(Known(), study)
     assert row["lv_edv_error_ml"] == pytest.approx(5)
     assert row["lv_esv_error_ml"] == pytest.approx(0)
@@ -181,6 +180,16 @@ def test_a_card_tells_which_sets_its_weights_have_seen():
     assert fitted_sets(refitted) == {"acdc"}
 
 
+def test_patients_are_held_out_unless_the_card_was_fitted_on_all():
+    shipped = card("cine_unet")
+    assert all(is_held_out(shipped, name) for name in DATA_OF_SET)
+    refitted = replace(shipped, data=("ACDC, all 100 patients", *shipped.data[1:]))
+    assert [name for name in DATA_OF_SET if not is_held_out(refitted, name)] == ["acdc"]
+    rows = [{"dataset": "acdc", "patient": "1", "dice_lv_ed": 0.9}]
+    content = as_content(Evaluation(refitted, "test", patients=rows))
+    assert "## acdc: **fitted on these very patients" in as_markdown(content, {})
+
+
 def test_targets_depend_on_what_the_weights_have_seen():
     assert targets("acdc", seen=True)["dice_rv_es"].reach == 0.89
     assert targets("acdc", seen=False)["dice_lv_ed"].reach == 0.93
@@ -206,8 +215,8 @@ def test_the_report_says_what_was_seen_what_was_missed_and_what_was_left_out(tmp
     assert (content["sets"]["acdc"]["seen"], content["sets"]["mnms"]["seen"]) == (True, False)
     assert content["card"]["test_acdc"]["dice_lv_ed_mean"] == 1
     assert content["weights_sha256"] == card("cine_unet").weights_sha256
-    assert "## acdc (seen by the weights" in text
-    assert "## mnms (unseen by the weights" in text
+    assert "## acdc: seen scanner, other patients" in text
+    assert "## mnms: unseen scanner" in text
     assert "| dice_lv_ed | 1 | 1 |" in text
     assert "0.967 | ≥ 0.965 | yes |" in text
     assert "patient999: its whole cine is not there" in text
@@ -234,7 +243,8 @@ def test_the_worst_patient_is_drawn_first(tmp_path, monkeypatch):
 
 
 def test_figures_that_are_no_numbers_are_null_in_the_json(tmp_path):
-    evaluation = Evaluation(card("cine_unet"), "test", patients=[dict(ROWS[2])])
+    row = ROWS[2] | {"dataset": "synthetic"}
+    evaluation = Evaluation(card("cine_unet"), "test", patients=[row])
     text = write(evaluation, tmp_path).with_suffix(".json").read_text()
     assert "NaN" not in text
     assert json.loads(text)["patients"][0]["lv_ef_error"] is None
