@@ -63,7 +63,7 @@ class EdEsDetector(nn.Module):
         Rows and columns of a frame, a multiple of 16.
     """
 
-    def __init__(self, width: int = 32, size: int = 176) -> None:
+    def __init__(self, width: int = 24, size: int = 176) -> None:
         super().__init__()
         channels = [width * 2**level for level in range(_LEVELS)]
         self.plane = nn.ModuleList(

@@ -5,8 +5,11 @@ from dataclasses import asdict
 from functools import partial
 
 from models.preprocess import CropGrid
+from models.training.ed_es_task import ED_ES_RECIPES
+from models.training.regression_task import REGRESSION_RECIPES
 from models.training.slice_task import SliceSampling, SliceTask
 from models.training.tasks import Recipe, TrainSettings
+from models.training.window_task import WINDOW_RECIPES
 
 NORMALISATION = "clip to 0.5-99.5 percentiles, z-score"
 
@@ -63,4 +66,7 @@ RECIPES: Mapping[str, Recipe] = {
             max_scale=1.25,
         ),
     ),
+    **WINDOW_RECIPES,
+    **ED_ES_RECIPES,
+    **REGRESSION_RECIPES,
 }

@@ -112,6 +112,10 @@ def test_the_pyramid_sees_sixteenfold_coarser_features_at_the_top():
     network = build("pspunet", {"width": 4})
     assert [len(module.paths) for module in network.skip] == [4, 3, 2, 1]
     assert [module.fuse[0].out_channels for module in network.skip] == [16, 32, 64, 128]
+    features = torch.randn(1, 4, 96, 96, requires_grad=True)
+    network.skip[0].eval()(features)[0, :, 48, 48].sum().backward()
+    rows = features.grad[0].abs().sum(dim=(0, 2)).nonzero()
+    assert rows.max() - rows.min() >= 47
 
 
 def test_the_regression_map_lies_between_zero_and_one_and_keeps_88_pixels():

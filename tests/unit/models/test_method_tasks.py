@@ -14,19 +14,17 @@ from models.split import SplitError, patients
 from models.training.case_file import read_cases, write_cases
 from models.training.cases import LabelledVolume
 from models.training.ed_es_task import (
-    ED_ES_RECIPES,
     EdEsTask,
     SequenceSampling,
     at_length,
     frame_classes,
 )
-from models.training.regression_task import REGRESSION_RECIPES, RegressionTask, VolumeSampling
+from models.training.recipes import RECIPES
+from models.training.regression_task import RegressionTask, VolumeSampling
 from models.training.sequences import CineSequence, acdc_sequence, fitting_sequences
 from models.training.tasks import NoDataError
 from models.training.volumes import VolumeCase, case_of_volume, fitting_volumes
-from models.training.window_task import WINDOW_RECIPES, WindowSampling, WindowTask, stacks
-
-RECIPES = {**WINDOW_RECIPES, **ED_ES_RECIPES, **REGRESSION_RECIPES}
+from models.training.window_task import WindowSampling, WindowTask, stacks
 
 
 @pytest.fixture(autouse=True)
@@ -295,8 +293,11 @@ def test_cases_survive_writing_and_reading(tmp_path):
 
 
 def test_test_patients_are_never_drawn(real_data):
-    for draw in (lambda: fitting_sequences(real_data, "acdc", "test"),
-                 lambda: fitting_volumes(real_data, "test")):  # fmt: skip
+    for draw in (
+        lambda: fitting_sequences(real_data, "acdc", "test"),
+        lambda: fitting_sequences(real_data, "synthetic", "test"),
+        lambda: fitting_volumes(real_data, "test"),
+    ):
         with pytest.raises(SplitError):
             next(draw())
     forbidden = set(patients("acdc", "test"))

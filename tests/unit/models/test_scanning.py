@@ -36,6 +36,12 @@ def test_a_square_and_a_ring_are_not_round():
     assert abs(float(found.pi_hat[0, 1]) - math.pi) > 0.5
 
 
+def test_the_diameter_is_the_mean_of_both_directions():
+    maps = torch.zeros(1, 1, 88, 88)
+    maps[0, 0, 30:40, 20:50] = 1
+    assert scan(maps, 2.0).diameter_mm.item() == pytest.approx(40.0)
+
+
 def test_what_lies_outside_the_box_does_not_count():
     maps = discs([15.0])
     far = maps.clone()
