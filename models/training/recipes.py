@@ -54,7 +54,7 @@ RECIPES: Mapping[str, Recipe] = {
             empty_share=0.08,
             context=1,
         ),
-        TrainSettings(steps=15_000, validate_every=1000),
+        TrainSettings(steps=9_000, validate_every=1000),
     ),
     "heart_localiser": slice_recipe(
         "localisation",
