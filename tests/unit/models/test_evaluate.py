@@ -221,7 +221,7 @@ def test_the_report_says_what_was_seen_what_was_missed_and_what_was_left_out(tmp
     assert "0.967 | ≥ 0.965 | yes |" in text
     assert "patient999: its whole cine is not there" in text
     changes = content["scanner_change_loss_points"]
-    assert changes["noise 8 %"]["dice_myo_ed"] > 2
+    assert changes["noise, blood 10 times as strong"]["dice_myo_ed"] > 2
     assert "**Missed:**" in text
     for file in ("acdc-agreement.png", "acdc-worst.png", "mnms-worst.png"):
         assert (tmp_path / f"evaluation-cine_unet-test-{file}").stat().st_size > 5000
