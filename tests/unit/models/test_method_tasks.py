@@ -1,12 +1,14 @@
 """The tasks of the published methods: what they draw, and that a network learns it."""
 
 import dataclasses
+import json
 import math
 
 import numpy as np
 import pytest
 import torch
 
+from models.initial import load_initial
 from models.preprocess import CropGrid
 from models.registry import build
 from models.scanning import scan
@@ -19,10 +21,11 @@ from models.training.ed_es_task import (
     at_length,
     frame_classes,
 )
+from models.training.loop import fit
 from models.training.recipes import RECIPES
 from models.training.regression_task import RegressionTask, VolumeSampling
 from models.training.sequences import CineSequence, acdc_sequence, fitting_sequences
-from models.training.tasks import NoDataError
+from models.training.tasks import NoDataError, TrainSettings
 from models.training.volumes import VolumeCase, case_of_volume, fitting_volumes
 from models.training.window_task import WindowSampling, WindowTask, stacks
 
@@ -277,6 +280,30 @@ def test_the_regression_network_learns_a_batch():
     assert last < 0.4 * first
     figures = task.validate(network.eval(), "cpu")
     assert set(figures) == {"ml_ed", "dice_raw_ed", "dice_dilated_ed"}
+
+
+def small_task(name):
+    if name == "regression_unet":
+        case = case_of_volume(volume(slices=3), "acdc")
+        return RegressionTask(SMALL_VOLUMES, [case], [case])
+    if name == "ed_es_detector":
+        return EdEsTask(SMALL_SEQUENCES, [sequence()], [sequence()])
+    return WindowTask(SMALL_WINDOWS, slices_of(volume()), slices_of(volume()))
+
+
+@pytest.mark.parametrize("name", ["unet_3d", "pspunet", "ed_es_detector", "regression_unet"])
+def test_the_training_loop_trains_each_network(name, tmp_path):
+    parameters = {"width": 4} | ({"size": 64} if name == "ed_es_detector" else {})
+    settings = TrainSettings(steps=2, batch=2, validate_every=2, threads=1)
+    torch.manual_seed(0)
+    network = build(name, parameters)
+    before = next(network.parameters()).detach().clone()
+    average = fit(network, small_task(name), tmp_path, settings)
+    assert not torch.equal(next(average.parameters()), before)
+    (entry,) = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert math.isfinite(entry["loss"])
+    assert {key.split("_")[0] for key in entry} & {"dice", "frames", "ml"}
+    load_initial(build(name, parameters), tmp_path / "checkpoint.pt")
 
 
 def test_cases_survive_writing_and_reading(tmp_path):
