@@ -124,15 +124,26 @@ class RouteSettings(_Table):
     source_ae_titles: tuple[AETitle, ...] = ()
 
 
+LV_AREA_CURVE = "lv_area_curve"
+"""The detector that is no network: ED and ES are the extremes of the segmented LV area."""
+
+
 class CineSettings(_Table):
     """`[pipelines.cine]`: the cine short-axis chain."""
 
     enabled: bool = True
     localiser: str = "heart_localiser"
     segmenter: str = "cine_unet"
+    detector: str = LV_AREA_CURVE
     relevance_threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
     min_phases_for_detection: Annotated[int, Field(ge=2)] = 8
     max_missing_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.1
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """Names of the networks that take part."""
+        detector = () if self.detector == LV_AREA_CURVE else (self.detector,)
+        return (self.localiser, self.segmenter, *detector)
 
 
 class PipelinesSettings(_Table):

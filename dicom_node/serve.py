@@ -61,7 +61,7 @@ def serve(settings: Settings) -> None:
 def networks(settings: Settings) -> tuple[str, ...]:
     """Names of the networks that the enabled pipelines use."""
     cine = settings.pipelines.cine
-    return (cine.localiser, cine.segmenter) if cine.enabled else ()
+    return cine.networks if cine.enabled else ()
 
 
 class Node:

@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from models.preprocess import normalise
 from models.unet import DoubleConvolution
 
 ED, ES, BACKGROUND = 0, 1, 2
@@ -120,6 +121,26 @@ def median_projection(stack: Float32, *, middle_only: bool = False) -> Float32:
     """
     inner = stack if middle_only or stack.shape[1] < 3 else stack[:, 1:-1]
     return np.asarray(np.median(inner, axis=1), dtype=np.float32)
+
+
+def framed(frames: Tensor, size: int) -> Tensor:
+    """Input of the network: frames normalised one by one, zero around.
+
+    Parameters
+    ----------
+    frames : float tensor [n, t, y, x]
+        The square about the heart, at 1 mm.
+    size : int
+        Rows and columns of the input.
+
+    Returns
+    -------
+    float tensor [n, 1, t, size, size]
+    """
+    normal = normalise(frames.flatten(0, 1)[:, None]).view(frames.shape)
+    before = (size - frames.shape[-1]) // 2
+    after = size - frames.shape[-1] - before
+    return functional.pad(normal, (before, after, before, after))[:, None]
 
 
 def central_frame(probability: npt.NDArray[np.floating], threshold: float = 0.9) -> FrameReading:

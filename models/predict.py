@@ -12,8 +12,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from config.errors import ConfigError
+from models.ed_es_detector import (
+    ED,
+    ES,
+    FrameReading,
+    central_frame,
+    framed,
+    median_projection,
+)
 from models.preprocess import CropGrid, crop, normalise, restore
 from models.registry import WEIGHTS_FOLDER, Card, WeightsError, load, place
+from models.windows import window_probabilities
 
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
@@ -176,17 +185,30 @@ class StackSegmenter:
         grid = grid_of(self.card.input)
         shape = (frames.shape[2], frames.shape[3])
         labels = np.zeros((len(frames), len(slices), *shape), dtype=np.uint8)
-        seen, groups = _groups(slices, frames.shape[1], self.card.input.get("context", 0))
+        seen, groups = _groups(slices, frames.shape[1], self._context)
         for phase, images in enumerate(frames[:, seen]):
             tensor = torch.from_numpy(np.ascontiguousarray(images))[:, None].to(self._device)
-            inputs = normalise(crop(tensor, pixel_spacing_mm, centre_yx, grid))[:, 0][groups]
-            for first in range(0, len(slices), _CHUNK):
-                part = slice(first, first + _CHUNK)
-                probabilities = _mirrored_probabilities(self._network, inputs[part])
-                values, window = restore(probabilities, grid, shape, pixel_spacing_mm, centre_yx)
-                found = values.argmax(dim=1).to(torch.uint8).cpu().numpy()
-                labels[phase, part, window[0], window[1]] = found
+            inputs = normalise(crop(tensor, pixel_spacing_mm, centre_yx, grid))[:, 0]
+            probabilities = self._probabilities(inputs, groups)
+            values, window = restore(probabilities, grid, shape, pixel_spacing_mm, centre_yx)
+            found = values.argmax(dim=1).to(torch.uint8).cpu().numpy()
+            labels[phase, :, window[0], window[1]] = found
         return labels
+
+    @property
+    def _context(self) -> int:
+        """Slices on either side that have a say in the labels of one."""
+        depth: int = self.card.input.get("depth", 0)
+        context: int = self.card.input.get("context", 0)
+        return depth - 1 if depth else context
+
+    def _probabilities(self, inputs: Tensor, groups: Tensor) -> Tensor:
+        """Class probabilities [n, classes, y, x] of the middle slices of groups of inputs."""
+        if "depth" in self.card.input:
+            stack = window_probabilities(self._network, inputs, self.card.input["depth"])
+            return stack.transpose(0, 1)[groups[:, self._context]]
+        chunks = torch.split(groups, _CHUNK)
+        return torch.cat([_mirrored_probabilities(self._network, inputs[part]) for part in chunks])
 
 
 def _groups(slices: Sequence[int], n_slices: int, context: int) -> tuple[list[int], Tensor]:
@@ -203,6 +225,59 @@ def _groups(slices: Sequence[int], n_slices: int, context: int) -> tuple[list[in
     places = [[min(max(z + step, 0), n_slices - 1) for step in steps] for z in slices]
     seen = sorted({z for group in places for z in group})
     return seen, torch.tensor([[seen.index(z) for z in group] for group in places])
+
+
+class PhaseDetector:
+    """Finds ED and ES in a whole cine by a network over time (`models.ed_es_detector`).
+
+    Parameters
+    ----------
+    name : str
+        A model with the task "ed_es_detection".
+    device : str
+        "cpu" or "cuda".
+    folder : Path
+        Of its card and weights.
+
+    Raises
+    ------
+    WeightsError
+        The model is missing, altered or has another task.
+    """
+
+    def __init__(
+        self, name: str = "cine_ed_es", device: str = "cpu", folder: Path = WEIGHTS_FOLDER
+    ) -> None:
+        self._network, self.card = _load(name, "ed_es_detection", device, folder)
+        self._device = device
+
+    def __call__(
+        self,
+        frames: Float32,
+        pixel_spacing_mm: tuple[float, float],
+        centre_yx: tuple[float, float],
+    ) -> tuple[FrameReading, FrameReading]:
+        """Read ED and ES by the central method.
+
+        Parameters
+        ----------
+        frames : float32 [t, z, y, x]
+            The slices that show the ventricle; the first and the last of them do not count.
+        pixel_spacing_mm : (row_mm, column_mm)
+        centre_yx : (float, float)
+            Heart centre in pixels (row, column).
+
+        Returns
+        -------
+        ed, es : FrameReading
+        """
+        field_mm = self.card.input["field_mm"]
+        projected = torch.from_numpy(median_projection(frames))[None].to(self._device)
+        laid = crop(projected, pixel_spacing_mm, centre_yx, CropGrid(field_mm, field_mm, 1.0))
+        with torch.inference_mode():
+            logits = self._network(framed(laid, self.card.input["rows"]))[0].float()
+        probability = logits.softmax(dim=0).cpu().numpy()
+        return central_frame(probability[ED]), central_frame(probability[ES])
 
 
 def lv_evidence(probability: Tensor) -> Float64:

@@ -141,10 +141,14 @@ class Relevance:
 
 @dataclass(frozen=True, slots=True)
 class Phases:
-    """End diastole and end systole, zero-based phase indices."""
+    """End diastole and end systole, zero-based phase indices.
+
+    `unsure` names those ("ED", "ES") that the detector was not sure of.
+    """
 
     ed: int
     es: int
+    unsure: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,9 +3,9 @@
 import time
 from dataclasses import dataclass, replace
 
-from config.schema import CineSettings, WorkerSettings
+from config.schema import LV_AREA_CURVE, CineSettings, WorkerSettings
 from pipeline.case import CineCase, CineStack, ModelUse, StageRecord
-from pipeline.stages import Localiser, Segmenter, Stage
+from pipeline.stages import Detector, Localiser, Segmenter, Stage
 from pipeline.stages.biomarkers import Quantify
 from pipeline.stages.detection import DetectPhases
 from pipeline.stages.quality import CheckQuality
@@ -14,12 +14,15 @@ from pipeline.stages.segmentation import SegmentCine
 
 
 def cine_stages(
-    settings: CineSettings, localiser: Localiser, segmenter: Segmenter
+    settings: CineSettings,
+    localiser: Localiser,
+    segmenter: Segmenter,
+    detector: Detector | None = None,
 ) -> tuple[Stage, ...]:
     """The cine chain from the stack to the checked biomarkers."""
     return (
         FindRelevantSlices(localiser, settings.relevance_threshold),
-        DetectPhases(segmenter, settings.min_phases_for_detection),
+        DetectPhases(segmenter, settings.min_phases_for_detection, detector),
         SegmentCine(segmenter),
         Quantify(),
         CheckQuality(settings.min_phases_for_detection, segmenter.card),
@@ -94,6 +97,7 @@ def build_cine_pipeline(settings: CineSettings, worker: WorkerSettings) -> CineP
     # The only import of torch on this path.
     from models.predict import (
         HeartLocaliser,
+        PhaseDetector,
         StackSegmenter,
         choose_device,
         numeric_backend,
@@ -104,5 +108,8 @@ def build_cine_pipeline(settings: CineSettings, worker: WorkerSettings) -> CineP
     set_threads(worker.threads)
     localiser = HeartLocaliser(settings.localiser, device)
     segmenter = StackSegmenter(settings.segmenter, device)
-    stages = cine_stages(settings, localiser, segmenter)
+    detector = (
+        None if settings.detector == LV_AREA_CURVE else PhaseDetector(settings.detector, device)
+    )
+    stages = cine_stages(settings, localiser, segmenter, detector)
     return CinePipeline(stages, device, numeric_backend(device))

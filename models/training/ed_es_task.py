@@ -9,10 +9,9 @@ from typing import Any, Literal
 
 import torch
 from torch import Generator, Tensor, nn
-from torch.nn import functional
 
-from models.ed_es_detector import BACKGROUND, ED, ES, central_frame, likeliest_frame
-from models.preprocess import CropGrid, clip_to_unit, crop, normalise
+from models.ed_es_detector import BACKGROUND, ED, ES, central_frame, framed, likeliest_frame
+from models.preprocess import CropGrid, clip_to_unit, crop
 from models.training.augment import change_appearance, random_matrix, uniform
 from models.training.metrics import cyclic_frames
 from models.training.sequences import CineSequence, prepare_sequences
@@ -107,7 +106,7 @@ class EdEsTask:
             frames.append(laid.roll(shift, dims=1))
             classes.append(frame_classes(entry, length).roll(shift))
         changed = _changed(torch.cat(frames), generator)
-        return self._framed(changed), (torch.stack(classes),)
+        return framed(changed, self.sampling.size), (torch.stack(classes),)
 
     def loss(self, outputs: Any, targets: tuple[Tensor, ...]) -> Tensor:
         """Weighted Dice or cross entropy of logits [n, 3, t] and classes [n, t]."""
@@ -140,20 +139,13 @@ class EdEsTask:
 
     def plain(self, entry: CineSequence) -> Tensor:
         """A sequence as service prepares it; float [1, 1, t, y, x]."""
-        return self._framed(_lay(entry, self.sampling, entry.centre_yx, None))
+        return framed(_lay(entry, self.sampling, entry.centre_yx, None), self.sampling.size)
 
     def _draw(self, generator: Generator) -> CineSequence:
         names = list(self.sets)
         shares = torch.tensor([self.sampling.set_shares[name] for name in names])
         entries = self.sets[names[int(torch.multinomial(shares, 1, generator=generator))]]
         return entries[int(torch.randint(len(entries), (), generator=generator))]
-
-    def _framed(self, frames: Tensor) -> Tensor:
-        """Frames [n, t, y, x] normalised one by one, zero around; [n, 1, t, size, size]."""
-        normal = normalise(frames.flatten(0, 1)[:, None]).view(frames.shape)
-        before = (self.sampling.size - self.sampling.field_mm) // 2
-        after = self.sampling.size - self.sampling.field_mm - before
-        return functional.pad(normal, (before, after, before, after))[:, None]
 
 
 def frame_classes(entry: CineSequence, length: int) -> Tensor:

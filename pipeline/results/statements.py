@@ -39,6 +39,7 @@ CHECK_TITLES: Mapping[str, str] = {
     "myocardium_ring": "Closed ring of myocardium",
     "curve_range": "LV contraction",
     "detection_agreement": "End diastole and end systole",
+    "detection_confidence": "Detection of end diastole and end systole",
     "lv_ef_range": "LV ejection fraction",
     "rv_ef_range": "RV ejection fraction",
     "stroke_volume_agreement": "LV and RV stroke volumes",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from pipeline.case import CineCase, Float32, ModelUse, UInt8
 
 if TYPE_CHECKING:
+    from models.ed_es_detector import FrameReading
     from models.predict import Localisation
     from models.registry import Card
 
@@ -60,6 +61,21 @@ class Segmenter(Protocol):
 
         Returns uint8 [t, len(slices), y, x] on the pixels of the frames.
         """
+        ...
+
+
+class Detector(Protocol):
+    """Finds ED and ES; `card` describes the network."""
+
+    card: "Card"
+
+    def __call__(
+        self,
+        frames: Float32,
+        pixel_spacing_mm: tuple[float, float],
+        centre_yx: tuple[float, float],
+    ) -> "tuple[FrameReading, FrameReading]":
+        """Read ED and ES from frames [t, z, y, x] of the slices that show the ventricle."""
         ...
 
 

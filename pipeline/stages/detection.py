@@ -1,47 +1,72 @@
 """Second stage: end diastole and end systole.
 
-The LV cavity of the middle slices is segmented in every phase; its area curve is largest at ED
-and smallest at ES. The basal slices, where the ventricle moves in and out of the plane, and the
-apical ones, where it vanishes in systole, would only add noise.
+A network over time finds them where the configuration names one. Else the LV cavity of the middle
+slices is segmented in every phase; its area curve is largest at ED and smallest at ES. The basal
+slices, where the ventricle moves in and out of the plane, and the apical ones, where it vanishes
+in systole, would only add noise.
 """
 
 from dataclasses import replace
 
 import numpy as np
 
-from pipeline.case import LV_CAVITY, CineCase, Float64, ModelUse, Phases
-from pipeline.stages import Segmenter, model_use
+from pipeline.case import (
+    LV_CAVITY,
+    CineCase,
+    CineStack,
+    Float64,
+    ModelUse,
+    Phases,
+    Relevance,
+)
+from pipeline.stages import Detector, Segmenter, model_use
 from pipeline.stages.relevance import middle_slices
 
 
 class DetectPhases:
-    """Find ED and ES as the extremes of the LV area in the middle of the ventricle.
+    """Find ED and ES by a network over time, or as the extremes of the LV area curve.
 
     Parameters
     ----------
     segmenter : Segmenter
-        Labels each image.
+        Labels each image, for the area curve.
     min_phases : int
-        With fewer phases the curve is not smoothed: its extremes are ED and ES.
+        With fewer phases ED and ES are the extremes of the curve, which is not smoothed.
+    detector : Detector, optional
+        Finds ED and ES where there are phases enough; the area curve does it without.
     """
 
     name = "detection"
 
-    def __init__(self, segmenter: Segmenter, min_phases: int) -> None:
+    def __init__(
+        self, segmenter: Segmenter, min_phases: int, detector: Detector | None = None
+    ) -> None:
         self._segmenter = segmenter
-        self.models: tuple[ModelUse, ...] = (model_use(segmenter.card),)
         self._min_phases = min_phases
+        self._detector = detector
+        self.models: tuple[ModelUse, ...] = (model_use((detector or segmenter).card),)
 
     def __call__(self, case: CineCase) -> CineCase:
         """Return the case with its phases; needs its relevance."""
         if case.relevance is None:
             raise ValueError("detection comes after relevance")
         stack, relevance = case.stack, case.relevance
+        if self._detector is not None and len(stack.frames) >= self._min_phases:
+            return replace(case, phases=_detected(self._detector, stack, relevance))
         labels = self._segmenter(
             stack.frames, middle_slices(relevance), stack.pixel_spacing_mm, relevance.centre_yx
         )
         area = np.count_nonzero(labels == LV_CAVITY, axis=(1, 2, 3)).astype(np.float64)
         return replace(case, phases=extremes(area, self._min_phases))
+
+
+def _detected(detector: Detector, stack: CineStack, relevance: Relevance) -> Phases:
+    relevant = np.flatnonzero(relevance.relevant)
+    found = detector(stack.frames[:, relevant], stack.pixel_spacing_mm, relevance.centre_yx)
+    unsure = tuple(
+        name for name, reading in zip(("ED", "ES"), found, strict=True) if not reading.sure
+    )
+    return Phases(ed=found[0].frame, es=found[1].frame, unsure=unsure)
 
 
 def extremes(curve: Float64, min_phases: int) -> Phases:

@@ -89,6 +89,7 @@ class CheckQuality:
             check_ring,
             check_amplitude,
             self._check_detection,
+            check_detector,
             check_lv_ef,
             check_rv_ef,
             check_stroke_volumes,
@@ -126,6 +127,15 @@ class CheckQuality:
             return QualityFinding("detection_agreement", Verdict.REVIEW, reason, worst)
         reason = "ED and ES agree with the LV volume curve"
         return QualityFinding("detection_agreement", Verdict.OK, reason, worst)
+
+
+def check_detector(case: CineCase) -> QualityFinding:
+    """Ask for review where the detector of ED and ES was not sure."""
+    unsure = _phases(case).unsure
+    if unsure:
+        reason = f"no phase is clearly {' or '.join(unsure)}; the likeliest one was taken"
+        return QualityFinding("detection_confidence", Verdict.REVIEW, reason)
+    return QualityFinding("detection_confidence", Verdict.OK, "ED and ES are clear")
 
 
 def withhold(case: CineCase) -> CineCase:

@@ -7,8 +7,10 @@ import pytest
 import torch
 
 from config.errors import ConfigError
+from models.ed_es_detector import central_frame
 from models.predict import (
     HeartLocaliser,
+    PhaseDetector,
     StackSegmenter,
     choose_device,
     lv_evidence,
@@ -20,6 +22,8 @@ from models.split import patients
 from models.synthetic.cine import synthesise_cine
 from models.training.acdc import read_patient
 from models.training.cards import write_card
+from models.training.ed_es_task import EdEsTask, SequenceSampling
+from models.training.sequences import CineSequence
 
 
 @pytest.fixture(scope="module")
@@ -150,16 +154,59 @@ def _write_context_model(folder):
     parameters = {"slices": 3, "width": 4, "levels": 3}
     network = build("residual_unet_2d", parameters)
     torch.nn.init.zeros_(network.heads[-1].bias)
-    weights = save_weights(network, folder / "context.npz")
-    shipped = card("cine_unet")
     grid = {"rows": 32, "columns": 32, "spacing_mm": 4.0, "supersample": 1, "context": 1}
+    _write_model(folder, "context", "segmentation", network, "residual_unet_2d", parameters, grid)
+
+
+def _write_model(folder, name, task, network, architecture, parameters, geometry):
+    weights = save_weights(network, folder / f"{name}.npz")
     write_card(
         replace(
-            shipped, name="context", architecture="residual_unet_2d", parameters=parameters,
-            input=grid, weights_file="context.npz", weights_sha256=weights,
+            card("cine_unet"), name=name, task=task, architecture=architecture,
+            parameters=parameters, input=geometry, weights_file=f"{name}.npz",
+            weights_sha256=weights,
         ),
         folder,
     )  # fmt: skip
+
+
+@pytest.mark.parametrize(("slices", "labelled"), [(5, [1, 2, 3]), (2, [0, 1]), (6, [5])])
+def test_a_network_of_windows_labels_the_slices_asked_for(tmp_path, slices, labelled):
+    torch.manual_seed(1)
+    parameters = {"width": 2, "levels": 2, "classes": 4}
+    network = build("unet_3d", parameters)
+    geometry = {"rows": 32, "columns": 32, "spacing_mm": 4.0, "supersample": 1, "depth": 3}
+    _write_model(tmp_path, "windows", "segmentation", network, "unet_3d", parameters, geometry)
+    segmenter = StackSegmenter("windows", folder=tmp_path)
+    frames = np.random.default_rng(1).random((2, slices, 64, 64)).astype(np.float32)
+    place = (2.0, 2.0), (31.5, 31.5)
+    every = segmenter(frames, range(slices), *place)
+    assert len(np.unique(every)) > 1
+    np.testing.assert_array_equal(segmenter(frames, labelled, *place), every[:, labelled])
+
+
+def test_the_detector_sees_in_service_what_it_saw_in_training(tmp_path):
+    """A cine of which every slice is the same image has that image for its median."""
+    torch.manual_seed(0)
+    parameters = {"width": 2, "size": 64}
+    network = build("ed_es_detector", parameters)
+    sampling = SequenceSampling(size=64, field_mm=48)
+    geometry = {"rows": 64, "columns": 64, "spacing_mm": 1.0, "field_mm": 48}
+    _write_model(
+        tmp_path, "frames", "ed_es_detection", network, "ed_es_detector", parameters, geometry
+    )
+    detector = PhaseDetector("frames", folder=tmp_path)
+    frames = np.random.default_rng(2).integers(0, 255, (9, 50, 60)).astype(np.uint8)
+    entry = CineSequence(frames, (1.5, 1.2), (24.0, 31.0), 0, 3, "synthetic", "synthetic-1")
+    task = EdEsTask(sampling, [entry], [entry])
+    with torch.inference_mode():
+        logits = network.eval()(task.plain(entry))[0]
+    probability = logits.softmax(dim=0).numpy()
+    stack = np.repeat(frames[:, None].astype(np.float32), 4, axis=1)
+    found = detector(stack, entry.pixel_spacing_mm, entry.centre_yx)
+    assert found == (central_frame(probability[0]), central_frame(probability[1]))
+    moved = detector(np.roll(stack, 2, axis=0), entry.pixel_spacing_mm, entry.centre_yx)
+    assert [(one.frame + 2) % 9 for one in found] == [one.frame for one in moved]
 
 
 def test_a_model_of_another_task_is_refused():

@@ -3,22 +3,50 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.case import CineCase, Relevance
+from models.ed_es_detector import FrameReading
+from pipeline.case import CineCase, Phases, Relevance
 from pipeline.stages.detection import DetectPhases, cyclic_distance, extremes, smoothed
-from tests.unit.pipeline.cine_cases import OracleSegmenter, drawn_labels, label_stack
+from tests.unit.pipeline.cine_cases import OracleSegmenter, card, drawn_labels, label_stack
 
 
-def detect(labels, min_phases=8):
+class Reader:
+    """A detector that reads the same frames of every cine."""
+
+    card = card("oracle_detector")
+
+    def __init__(self, ed, es):
+        self.readings = (ed, es)
+
+    def __call__(self, frames, pixel_spacing_mm, centre_yx):
+        self.asked = (frames.shape, pixel_spacing_mm, centre_yx)
+        return self.readings
+
+
+def detect(labels, min_phases=8, detector=None):
     relevant = (False, *[True] * (labels.shape[1] - 2), False)
     relevance = Relevance(np.zeros(labels.shape[1]), relevant, (48.0, 48.0))
     case = CineCase(label_stack(labels), relevance=relevance)
-    return DetectPhases(OracleSegmenter(), min_phases)(case).phases
+    return DetectPhases(OracleSegmenter(), min_phases, detector)(case).phases
 
 
 @pytest.mark.parametrize("shift", [0, -1, 3, 7])
 def test_ed_and_es_are_found_wherever_the_cycle_starts(shift):
     phases = detect(np.roll(drawn_labels(), shift, axis=0))
     assert (phases.ed, phases.es) == (shift % 12, (4 + shift) % 12)
+
+
+def test_a_detector_is_asked_about_the_slices_that_show_the_ventricle():
+    detector = Reader(FrameReading(3, sure=True), FrameReading(7, sure=False))
+    phases = detect(drawn_labels(), detector=detector)
+    assert phases == Phases(ed=3, es=7, unsure=("ES",))
+    phases_shown, slices_shown, *_ = drawn_labels().shape
+    assert detector.asked[0][:2] == (phases_shown, slices_shown - 2)
+    assert detector.asked[2] == (48.0, 48.0)
+
+
+def test_too_few_phases_for_a_detector_are_read_from_the_areas():
+    detector = Reader(FrameReading(0, sure=True), FrameReading(0, sure=True))
+    assert detect(drawn_labels()[[4, 0]], detector=detector) == Phases(ed=1, es=0)
 
 
 def test_of_two_phases_the_larger_is_ed():

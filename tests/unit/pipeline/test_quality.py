@@ -67,7 +67,7 @@ def test_a_good_case_passes_every_check_and_keeps_every_number(good):
         (
             *("coverage_base", "coverage_apex", "phases_count", "missing_images"),
             *("left_ventricle", "short_axis_plane", "myocardium_ring", "curve_range"),
-            *("detection_agreement", "lv_ef_range", "rv_ef_range"),
+            *("detection_agreement", "detection_confidence", "lv_ef_range", "rv_ef_range"),
             *("stroke_volume_agreement", "mass_plausibility", "mass_conservation"),
             *("lv_known_error", "rv_known_error"),
         ),
@@ -194,6 +194,11 @@ def test_missing_images_are_named(share, verdict, kept):
 )
 def test_phases_far_from_the_extremes_of_the_curve_ask_for_review(good, phases, verdict):
     assert finding(recheck(good, phases=phases), "detection_agreement").verdict == verdict
+
+
+def test_phases_the_detector_is_not_sure_of_ask_for_review(good):
+    found = finding(recheck(good, phases=Phases(0, 4, unsure=("ES",))), "detection_confidence")
+    assert (found.verdict, "clearly ES" in found.reason) == (Verdict.REVIEW, True)
 
 
 def test_phases_far_apart_on_a_plateau_agree():
