@@ -183,8 +183,15 @@ def train(  # noqa: PLR0917 - the options of a command
         list[str] | None,
         typer.Option("--set", metavar="NAME", help="Train on this set alone; may be repeated."),
     ] = None,
+    initial: Annotated[
+        Path | None,
+        typer.Option(
+            "--initial", metavar="FILE", exists=True, dir_okay=False,
+            help="Weights to start from (.npz of a model, or a checkpoint); else random ones.",
+        ),
+    ] = None,
     device: DeviceOption = "auto",
-) -> None:
+) -> None:  # fmt: skip
     """Train a model; goes on from the last checkpoint in the output folder.
 
     Checkpoint, log.jsonl, curve.png, and at the end weights and card lie in DIR/MODEL.
@@ -199,8 +206,9 @@ def train(  # noqa: PLR0917 - the options of a command
         raise typer.BadParameter(f"no set {', '.join(sorted(unknown))}; known: {', '.join(SETS)}")
     chosen = tuple(sets) if sets else SETS
     folder = run(
-        model, data, output, steps=steps, seed=seed, sets=chosen, device=choose_device(device)
-    )
+        model, data, output, steps=steps, seed=seed, sets=chosen, initial=initial,
+        device=choose_device(device),
+    )  # fmt: skip
     export(model, data, output, version="untested", folder=folder, sets=chosen)
     typer.echo(f"Weights and card: {folder}")
     typer.echo(f"Measure them: dicom-node evaluate {model} --weights {folder} ...")

@@ -101,7 +101,7 @@ def _start(network: nn.Module, checkpoint: Path, settings: TrainSettings, device
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser,
         settings.learning_rate,
-        total_steps=settings.steps + 1,
+        total_steps=max(settings.steps + 1, 4),  # fewer have no rise and fall
         pct_start=min(settings.warmup_steps / settings.steps, 0.5),
         cycle_momentum=False,
     )

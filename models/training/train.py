@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from models.initial import load_initial
 from models.registry import WeightsError, build
 from models.training.data import SETS
 from models.training.loop import fit
@@ -22,6 +23,7 @@ def train(
     threads: int = 0,
     device: str = "cpu",
     sets: tuple[str, ...] = SETS,
+    initial: Path | None = None,
 ) -> Path:
     """Train a model, or go on where an earlier call with the same output stopped.
 
@@ -39,6 +41,8 @@ def train(
         See `models.training.tasks.TrainSettings`.
     sets : tuple of str
         Sets to fit on.
+    initial : Path, optional
+        Weights to start from (`models.initial.load_initial`); a run that goes on has its own.
 
     Returns
     -------
@@ -48,7 +52,7 @@ def train(
     Raises
     ------
     WeightsError
-        There is no recipe for the model.
+        There is no recipe for the model, or the initial weights do not fit it.
     NoDataError
         None of the sets is there.
     """
@@ -61,6 +65,8 @@ def train(
     task = recipe.load(data, output / "prepared", sets)
     torch.manual_seed(seed)
     network = build(recipe.architecture, recipe.parameters)
+    if initial is not None:
+        load_initial(network, initial)
     fit(network, task, output / model, settings, device=device)
     return output / model
 
@@ -75,6 +81,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--initial", type=Path)
     parser.add_argument("--sets", nargs="+", default=SETS)
     given = vars(parser.parse_args())
     train(**given | {"sets": tuple(given["sets"])})

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from models.preprocess import CropGrid
-from models.registry import WeightsError, build, load
+from models.registry import WeightsError, build, load, save_weights
 from models.training import export as export_module
 from models.training import train as train_module
 from models.training.loop import fit
@@ -111,6 +111,21 @@ def test_train_export_and_load(invented_slices, tmp_path, monkeypatch):
     stored = torch.load(folder / "checkpoint.pt", weights_only=True)["average"]
     for key, value in network.state_dict().items():
         torch.testing.assert_close(value, stored[key], rtol=2e-3, atol=1e-5)
+
+
+def test_training_starts_from_given_weights(invented_slices, tmp_path, monkeypatch):
+    monkeypatch.setattr(train_module, "RECIPES", {"tiny": TINY})
+    for part in ("train", "validation"):
+        chosen = [entry for entry in invented_slices if entry.dataset == "acdc"]
+        write_slices(tmp_path / "prepared" / f"acdc-{part}.npz", chosen)
+    torch.manual_seed(7)
+    given = build(TINY.architecture, TINY.parameters)
+    save_weights(given, tmp_path / "given.npz")
+    folder = train_module.train(
+        "tiny", tmp_path / "no-data", tmp_path, steps=1, threads=1, initial=tmp_path / "given.npz"
+    )
+    learned = torch.load(folder / "checkpoint.pt", weights_only=True)["network"]
+    torch.testing.assert_close(learned["head.weight"], given.head.weight, rtol=0, atol=2e-3)
 
 
 def test_a_model_without_a_recipe_is_refused(tmp_path):
