@@ -43,7 +43,8 @@ from models.training.summary import (
 )
 
 WORST_DRAWN = 4
-_CHANGED_SETS = ("acdc", "mnms")  # whole hearts of real patients, every structure labelled
+_WHOLE = {"acdc": acdc, "acdc_official": acdc, "mnms": mnms}  # every structure, every slice
+_CHANGED_SETS = ("acdc", "mnms")
 
 Say = Callable[[str], None]
 
@@ -77,6 +78,10 @@ class Evaluation:
         """Rows of the patients of a set."""
         return [row for row in self.patients if row["dataset"] == dataset]
 
+    def noting(self, dataset: str) -> Callable[[str, str], None]:
+        """What `usable` tells of a set is kept in `left_out`."""
+        return lambda name, reason: self.left_out.update({f"{dataset} {name}": reason})
+
 
 def evaluate(
     service: Service,
@@ -99,7 +104,7 @@ def evaluate(
         Folder for `evaluation-<model>-<part>` as `.json`, `.md` and pictures.
     part : {"test", "validation"}
     scanner_changes : bool
-        Also under simulated scanner changes, which takes ten times as long.
+        Also under simulated scanner changes, on `_CHANGED_SETS`, which takes ten times as long.
     say : callable
         Told each patient when it is done.
 
@@ -109,13 +114,22 @@ def evaluate(
         The Markdown report.
     """
     evaluation = Evaluation(service.card, part)
-    views: dict[str, list[tuple[float, tuple[Glimpse, Glimpse]]]] = {}
-
-    def done(row: Row) -> None:
+    _measure_volumes(evaluation, service, data, say, scanner_changes=scanner_changes)
+    for row in _partly_labelled(evaluation, service, data):
         evaluation.patients.append(row)
         say(_line(row))
+    for row in _frame_rows(evaluation, service, data):
+        evaluation.frames.append(row)
+        say(_line(row))
+    return write(evaluation, output)
 
-    for dataset, ed, es in _volumes(data, part, evaluation.left_out):
+
+def _measure_volumes(
+    evaluation: Evaluation, service: Service, data: Path, say: Say, *, scanner_changes: bool
+) -> None:
+    """Measure the fully labelled sets, and keep sight of their worst cases."""
+    views: dict[str, list[tuple[float, tuple[Glimpse, Glimpse]]]] = {}
+    for dataset, ed, es in _volumes(evaluation, data):
         found = label_pair(service, ed, es)
         row = row_of_volumes(dataset, ed, es, found)
         score = sum(value for key, value in row.items() if key.startswith("dice_"))
@@ -123,22 +137,27 @@ def evaluate(
         views.setdefault(dataset, []).append((score, view))
         if scanner_changes and dataset in _CHANGED_SETS:
             evaluation.changes.extend(rows_of_changes(service, dataset, ed, es))
-        done(row)
-    for slices in _sunnybrook(data, part, evaluation.left_out):
-        done(row_of_slices(service, slices))
-    for study in usable(
-        studies.names(data, part),
-        partial(studies.read_study, data),
-        _noting(evaluation.left_out, "studies"),
-    ):
-        done(row_of_study(service, study))
-    for row in _frame_rows(service, data, part, evaluation.left_out):
-        evaluation.frames.append(row)
+        evaluation.patients.append(row)
         say(_line(row))
     for dataset, scored in views.items():
         scored.sort(key=lambda entry: entry[0])
         evaluation.worst[dataset] = [view for _, view in scored[:WORST_DRAWN]]
-    return write(evaluation, output)
+
+
+def _partly_labelled(evaluation: Evaluation, service: Service, data: Path) -> Iterator[Row]:
+    """Rows of the sets that label some slices, or give volumes alone."""
+    for slices in usable(
+        _names(evaluation, data, "sunnybrook"),
+        partial(sunnybrook.read_patient, data),
+        evaluation.noting("sunnybrook"),
+    ):
+        yield row_of_slices(service, slices)
+    for study in usable(
+        studies.names(data, evaluation.part),
+        partial(studies.read_study, data),
+        evaluation.noting("studies"),
+    ):
+        yield row_of_study(service, study)
 
 
 def evaluate_localiser(
@@ -151,58 +170,43 @@ def evaluate_localiser(
 ) -> Path:
     """Measure the localiser on the fully labelled sets; files as `evaluate` writes them."""
     evaluation = Evaluation(localiser.card, part)
-    for dataset, ed, es in _volumes(data, part, evaluation.left_out):
+    for dataset, ed, es in _volumes(evaluation, data):
         row = row_of_localiser(localiser, dataset, ed, es)
         evaluation.patients.append(row)
         say(_line(row))
     return write(evaluation, output)
 
 
-def _noting(left_out: dict[str, str], dataset: str) -> Callable[[str, str], None]:
-    return lambda name, reason: left_out.update({f"{dataset} {name}": reason})
+def _names(evaluation: Evaluation, data: Path, dataset: str) -> tuple[str, ...]:
+    """Patients to measure of a set; none where it is not there."""
+    if dataset == "acdc_official":
+        return acdc.official_test_patients(data) if evaluation.part == "test" else ()
+    return patients(data, dataset, evaluation.part) if is_there(data, dataset) else ()
 
 
 def _volumes(
-    data: Path, part: Part, left_out: dict[str, str]
+    evaluation: Evaluation, data: Path
 ) -> Iterator[tuple[str, LabelledVolume, LabelledVolume]]:
     """ED and ES volumes of the fully labelled sets, one patient at a time."""
-    official = acdc.official_test_patients(data) if part == "test" else ()
-    listed = {
-        "acdc": patients(data, "acdc", part) if is_there(data, "acdc") else (),
-        "acdc_official": official,
-        "mnms": patients(data, "mnms", part) if is_there(data, "mnms") else (),
-    }
-    for dataset, names in listed.items():
-        read = mnms.read_patient if dataset == "mnms" else acdc.read_patient
-        for ed, es in usable(names, partial(read, data), _noting(left_out, dataset)):
+    for dataset, adapter in _WHOLE.items():
+        names = _names(evaluation, data, dataset)
+        read = partial(adapter.read_patient, data)
+        for ed, es in usable(names, read, evaluation.noting(dataset)):
             yield dataset, ed, es
-    for seed in synthetic.SEEDS[part]:
+    for seed in synthetic.SEEDS[evaluation.part]:
         ed, es = synthetic.synthetic_volumes(seed)
         yield "synthetic", ed, es
 
 
-def _sunnybrook(
-    data: Path, part: Part, left_out: dict[str, str]
-) -> Iterator[tuple[sunnybrook.LabelledImage, ...]]:
-    names = patients(data, "sunnybrook", part) if is_there(data, "sunnybrook") else ()
-    for name in names:
-        slices = sunnybrook.read_patient(data, name)
-        if {entry.phase for entry in slices} == {"ed", "es"}:
-            yield slices
-        else:
-            left_out[f"sunnybrook {name}"] = "labelled slices of both ED and ES are needed"
+def _frame_rows(evaluation: Evaluation, service: Service, data: Path) -> Iterator[Row]:
+    """Errors of ED and ES of the patients whose whole cine is there."""
+    for dataset, adapter in _WHOLE.items():
 
+        def read(name: str, dataset: str = dataset, adapter: Any = adapter) -> Row:
+            return row_of_frames(service, dataset, adapter.read_cine(data, name))
 
-def _frame_rows(
-    service: Service, data: Path, part: Part, left_out: dict[str, str]
-) -> Iterator[Row]:
-    """Errors of ED and ES of the patients of ACDC whose whole cine is there."""
-    if is_there(data, "acdc"):
-        yield from usable(
-            patients(data, "acdc", part),
-            lambda name: row_of_frames(service, "acdc", acdc.read_cine(data, name)),
-            _noting(left_out, "acdc whole cine of"),
-        )
+        names = _names(evaluation, data, dataset)
+        yield from usable(names, read, evaluation.noting(f"{dataset} whole cine of"))
 
 
 def _line(row: Row) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 
 from models.split import Part
 from models.training.acdc import slices_of_volume
-from models.training.cases import CaseError, LabelledVolume
+from models.training.cases import CaseError, LabelledCine, LabelledVolume
 from models.training.nifti import our_labels, read_nifti
 from models.training.slices import LabelledSlice
 
@@ -55,6 +55,28 @@ def _table(root: Path) -> dict[str, dict[str, str]]:
     raise CaseError("the CSV of the set, with a column 'External code', is not there")
 
 
+def _find(data: Path, patient: str) -> tuple[Path, dict[str, str]]:
+    """Folder of a patient and its row of the CSV."""
+    root = _root(data)
+    row = _table(root).get(patient) if root else None
+    folders = [root / part / patient for part in _PARTS.values()] if root else []
+    folder = next((path for path in folders if path.is_dir()), None)
+    if row is None or folder is None:
+        raise CaseError("the set's CSV or folders do not hold it")
+    return folder, row
+
+
+def _frame(row: Mapping[str, str], phase: str, n_frames: int) -> int:
+    text = row.get(phase.upper()) or ""
+    if not text.isdigit() or int(text) >= n_frames:
+        raise CaseError(f"the CSV does not say which of {n_frames} frames {phase.upper()} is")
+    return int(text)
+
+
+def _vendor(row: Mapping[str, str]) -> str:
+    return row.get("VendorName") or row.get("Vendor") or ""
+
+
 def read_patient(data: Path, patient: str) -> tuple[LabelledVolume, LabelledVolume]:
     """ED and ES volumes of a patient; the group is the vendor.
 
@@ -63,12 +85,7 @@ def read_patient(data: Path, patient: str) -> tuple[LabelledVolume, LabelledVolu
     CaseError
         The patient is not there or cannot be used.
     """
-    root = _root(data)
-    row = _table(root).get(patient) if root else None
-    folders = [root / part / patient for part in _PARTS.values()] if root else []
-    folder = next((path for path in folders if path.is_dir()), None)
-    if row is None or folder is None:
-        raise CaseError("the set's CSV or folders do not hold it")
+    folder, row = _find(data, patient)
     image = read_nifti(folder / f"{patient}_sa.nii.gz", 4)
     truth = read_nifti(folder / f"{patient}_sa_gt.nii.gz", 4)
     if truth.values.shape != image.values.shape:
@@ -76,20 +93,41 @@ def read_patient(data: Path, patient: str) -> tuple[LabelledVolume, LabelledVolu
     labels = our_labels(truth, _OUR_CODES, f"{patient}_sa_gt.nii.gz")
 
     def volume(phase: str) -> LabelledVolume:
-        text = row.get(phase.upper()) or ""
-        if not text.isdigit() or int(text) >= len(labels) or not labels[int(text)].any():
-            raise CaseError(f"no labelled frame is given for {phase.upper()}")
+        frame = _frame(row, phase, len(labels))
+        if not labels[frame].any():
+            raise CaseError(f"the frame of {phase.upper()} has no labels")
         return LabelledVolume(
-            images=image.values[int(text)].astype(np.float32),
-            labels=labels[int(text)],
+            images=image.values[frame].astype(np.float32),
+            labels=labels[frame],
             pixel_spacing_mm=image.pixel_spacing_mm,
             slice_spacing_mm=image.slice_spacing_mm,
             patient=patient,
             phase=phase,
-            group=row.get("VendorName") or row.get("Vendor") or "",
+            group=_vendor(row),
         )
 
     return volume("ed"), volume("es")
+
+
+def read_cine(data: Path, patient: str) -> LabelledCine:
+    """Read the whole cine of a patient; the group is the vendor.
+
+    Raises
+    ------
+    CaseError
+        The patient is not there or cannot be used.
+    """
+    folder, row = _find(data, patient)
+    image = read_nifti(folder / f"{patient}_sa.nii.gz", 4)
+    return LabelledCine(
+        frames=image.values.astype(np.float32),
+        pixel_spacing_mm=image.pixel_spacing_mm,
+        slice_spacing_mm=image.slice_spacing_mm,
+        ed=_frame(row, "ed", len(image.values)),
+        es=_frame(row, "es", len(image.values)),
+        patient=patient,
+        group=_vendor(row),
+    )
 
 
 def mnms_slices(data: Path, names: tuple[str, ...]) -> Iterator[LabelledSlice]:

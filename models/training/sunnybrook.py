@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from models.training.cases import CaseError
 from models.training.slices import LabelledSlice, UInt8, allowed_bits
 
 ASSUMED_SPACING_MM = (1.37, 1.37)
@@ -50,12 +51,21 @@ class LabelledImage:
 def _read(path: Path) -> UInt8:
     from PIL import Image
 
-    with Image.open(path) as image:
-        return np.asarray(image.convert("L"))
+    try:
+        with Image.open(path) as image:
+            return np.asarray(image.convert("L"))
+    except OSError as error:
+        raise CaseError(f"{path.parent.name}/{path.name} cannot be read") from error
 
 
 def read_patient(data: Path, patient: str) -> tuple[LabelledImage, ...]:
-    """Labelled slices of a patient below the data folder, in order of their instance numbers."""
+    """Labelled slices of a patient below the data folder, in order of their instance numbers.
+
+    Raises
+    ------
+    CaseError
+        A file of it is missing or damaged, or ED or ES has no labelled slice.
+    """
     root = data / "sunnybrook" / "labelled_slices"
     found = []
     for path in sorted((root / "images").glob(f"{patient}-IM-*.png")):
@@ -65,7 +75,7 @@ def read_patient(data: Path, patient: str) -> tuple[LabelledImage, ...]:
         epi = root / "epi" / path.name
         found.append((path.name, int(match["instance"]), epi if epi.is_file() else None))
     ed_phases = {(instance - 1) % _PHASES for _, instance, epi in found if epi}
-    return tuple(
+    images = tuple(
         LabelledImage(
             image=_read(root / "images" / name),
             endo=_read(root / "endo" / name) > 0,
@@ -76,6 +86,9 @@ def read_patient(data: Path, patient: str) -> tuple[LabelledImage, ...]:
         )
         for name, instance, epi in found
     )
+    if {image.phase for image in images} != {"ed", "es"}:
+        raise CaseError("labelled slices of both ED and ES are needed")
+    return images
 
 
 def allowed_classes(image: LabelledImage) -> UInt8:

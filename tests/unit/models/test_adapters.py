@@ -8,7 +8,7 @@ from nibabel.nifti1 import Nifti1Image
 from structlog.testing import capture_logs
 
 from models.split import SplitError
-from models.training import acdc, data, mnms
+from models.training import acdc, data, mnms, sunnybrook
 from models.training.cases import CaseError
 from models.training.data import fitting_slices, is_there, prepare
 
@@ -177,10 +177,25 @@ def test_mnms_brings_its_own_split(mnms_like):
 
 
 def test_an_mnms_frame_without_labels_is_refused(mnms_like):
-    with pytest.raises(CaseError, match="no labelled frame is given for ES"):
+    with pytest.raises(CaseError, match="frame of ES has no labels"):
         mnms.read_patient(mnms_like, "B1C2D3")
+    assert mnms.read_cine(mnms_like, "B1C2D3").es == 3
+    (mnms_like / "mnms" / "info.csv").write_text("External code,ED,ES\nA0S9V9,1,9\n")
+    with pytest.raises(CaseError, match="which of 5 frames ES is"):
+        mnms.read_cine(mnms_like, "A0S9V9")
     with pytest.raises(CaseError, match="CSV or folders"):
         mnms.read_patient(mnms_like, "X")
+
+
+def test_a_damaged_or_absent_patient_of_sunnybrook_is_said(tmp_path):
+    root = tmp_path / "sunnybrook" / "labelled_slices"
+    for kind in ("images", "endo"):
+        (root / kind).mkdir(parents=True)
+    with pytest.raises(CaseError, match="both ED and ES"):
+        sunnybrook.read_patient(tmp_path, "SC-N-02")
+    (root / "images" / "SC-N-02-IM-0001-0019.png").write_bytes(b"not a picture")
+    with pytest.raises(CaseError, match=r"images/SC-N-02-IM-0001-0019\.png cannot be read"):
+        sunnybrook.read_patient(tmp_path, "SC-N-02")
 
 
 def test_real_cine_and_volumes_are_of_one_heart(real_data):

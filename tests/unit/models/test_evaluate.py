@@ -203,8 +203,8 @@ def test_the_report_says_what_was_seen_what_was_missed_and_what_was_left_out(tmp
     pairs = [("acdc", ED, ES), ("mnms", volume("ed", 11, "A1", "GE"), volume("es", 9, "A1", "GE"))]
     monkeypatch.setattr(module, "_volumes", lambda *_: iter(pairs))
 
-    def frame_rows(service, data, part, left_out):
-        left_out["acdc whole cine of patient999"] = "its whole cine is not there"
+    def frame_rows(evaluation, *_):
+        evaluation.noting("acdc whole cine of")("patient999", "its whole cine is not there")
         return iter(())
 
     monkeypatch.setattr(module, "_frame_rows", frame_rows)
@@ -255,10 +255,10 @@ def test_a_rejected_cine_is_left_out_by_name(tmp_path, monkeypatch):
         def phases(self, *_):
             raise CaseError("the chain rejects it")
 
-    monkeypatch.setattr(module, "is_there", lambda *_: True)
-    monkeypatch.setattr(module, "patients", lambda *_: ("patient010",))
+    monkeypatch.setattr(module, "_names", lambda *_: ("patient010",))
     cine = LabelledCine(np.zeros((4, 3, 8, 8), np.float32), (1.0, 1.0), 8.0, 0, 1, "patient010")
     monkeypatch.setattr(module.acdc, "read_cine", lambda *_: cine)
-    left_out = {}
-    assert list(module._frame_rows(Refusing(), tmp_path, "test", left_out)) == []
-    assert left_out == {"acdc whole cine of patient010": "the chain rejects it"}
+    evaluation = Evaluation(card("cine_unet"), "test")
+    assert list(module._frame_rows(evaluation, Refusing(), tmp_path)) == []
+    assert evaluation.left_out["acdc whole cine of patient010"] == "the chain rejects it"
+    assert "CSV or folders" in evaluation.left_out["mnms whole cine of patient010"]
