@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from config.schema import CineSettings
+from config.schema import LV_AREA_CURVE, CineSettings
 from pipeline.case import CineCase, CineStack, Float32, UInt8
 from pipeline.cine import cine_stages
 from pipeline.errors import Rejection
-from pipeline.stages import Localiser, Segmenter
+from pipeline.stages import Detector, Localiser, Segmenter
 
 if TYPE_CHECKING:
     from models.registry import Card
@@ -28,7 +28,7 @@ def evaluate_model(
     scanner_changes: bool = True,
     say: Callable[[str], None] = print,
 ) -> Path:
-    """Measure a segmenter or the localiser; returns the Markdown report.
+    """Measure a segmenter, a detector of ED and ES, or the localiser; returns the report.
 
     Parameters
     ----------
@@ -46,15 +46,28 @@ def evaluate_model(
     WeightsError
         The model is unknown, altered, or of a task that is not measured here.
     """
-    from models.predict import HeartLocaliser, StackSegmenter, choose_device
+    from models.predict import HeartLocaliser, PhaseDetector, StackSegmenter, choose_device
     from models.registry import WEIGHTS_FOLDER, card
-    from models.training.evaluate import evaluate, evaluate_localiser
+    from models.training.evaluate import evaluate, evaluate_detector, evaluate_localiser
 
     folder, chosen = weights or WEIGHTS_FOLDER, choose_device(device)
-    if card(model, folder).task == "localisation":
+    settings = CineSettings()
+    measured = card(model, folder)
+    if measured.task == "localisation":
         localiser = HeartLocaliser(model, chosen, folder)
         return evaluate_localiser(localiser, data, output, part=part, say=say)
-    chain = NodeChain(HeartLocaliser(device=chosen), StackSegmenter(model, chosen, folder))
+    localiser = HeartLocaliser(settings.localiser, chosen)
+    if measured.task == "ed_es_detection":
+        segmenter = StackSegmenter(settings.segmenter, chosen)
+        detector = PhaseDetector(model, chosen, folder)
+        chain = NodeChain(measured, localiser, segmenter, detector)
+        return evaluate_detector(chain, data, output, part=part, say=say)
+    chain = NodeChain(
+        measured,
+        localiser,
+        StackSegmenter(model, chosen, folder),
+        None if settings.detector == LV_AREA_CURVE else PhaseDetector(settings.detector, chosen),
+    )
     return evaluate(chain, data, output, part=part, scanner_changes=scanner_changes, say=say)
 
 
@@ -63,14 +76,23 @@ class NodeChain:
 
     Parameters
     ----------
+    card : Card
+        Of the network that is to be measured.
     localiser : Localiser
     segmenter : Segmenter
-        Its card is that of the service.
+    detector : Detector, optional
+        Without it the LV area curve tells ED and ES.
     """
 
-    def __init__(self, localiser: Localiser, segmenter: Segmenter) -> None:
-        self.card: Card = segmenter.card
-        stages = cine_stages(CineSettings(), localiser, segmenter)
+    def __init__(
+        self,
+        card: "Card",
+        localiser: Localiser,
+        segmenter: Segmenter,
+        detector: Detector | None = None,
+    ) -> None:
+        self.card = card
+        stages = cine_stages(CineSettings(), localiser, segmenter, detector)
         self._stages = {stage.name: stage for stage in stages}
 
     def labels(

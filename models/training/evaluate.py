@@ -177,6 +177,17 @@ def evaluate_localiser(
     return write(evaluation, output)
 
 
+def evaluate_detector(
+    service: Service, data: Path, output: Path, *, part: Part = "test", say: Say = print
+) -> Path:
+    """Measure a detector of ED and ES, the service's, on whole cines; files as `evaluate`'s."""
+    evaluation = Evaluation(service.card, part)
+    for row in _frame_rows(evaluation, service, data):
+        evaluation.frames.append(row)
+        say(_line(row))
+    return write(evaluation, output)
+
+
 def _names(evaluation: Evaluation, data: Path, dataset: str) -> tuple[str, ...]:
     """Patients to measure of a set; none where it is not there."""
     if dataset == "acdc_official":
@@ -258,7 +269,6 @@ def as_content(evaluation: Evaluation) -> dict[str, object]:
     """All figures of an evaluation, as the JSON file holds them."""
     card, summary = evaluation.card, summarise(evaluation.patients)
     frames = summarise(evaluation.frames)
-    fitted = fitted_sets(card)
     figures = {f"{evaluation.part}_{name}": brief(table) for name, table in summary.items()}
     figures |= {f"{evaluation.part}_{name}_frames": brief(table) for name, table in frames.items()}
     return {
@@ -267,12 +277,11 @@ def as_content(evaluation: Evaluation) -> dict[str, object]:
         "licence": card.licence,
         "weights_sha256": card.weights_sha256,
         "part": evaluation.part,
-        "fitted_on": sorted(fitted),
+        "fitted_on": sorted(fitted_sets(card)),
         "card": figures,
         "sets": {
             name: {
-                "seen": name.removesuffix("_official") in fitted,
-                "held_out": name.endswith("_official") or is_held_out(card, name),
+                **_acquaintance(card, name),
                 "summary": table,
                 "agreement": agreements(evaluation.of(name)),
                 "groups": per_group(evaluation.of(name)),
@@ -281,6 +290,7 @@ def as_content(evaluation: Evaluation) -> dict[str, object]:
             for name, table in summary.items()
         },
         "frames": {
+            "sets": {name: _acquaintance(card, name) for name in frames},
             "summary": frames,
             "worst": worst_cases(evaluation.frames),
             "rows": evaluation.frames,
@@ -288,4 +298,12 @@ def as_content(evaluation: Evaluation) -> dict[str, object]:
         "scanner_change_loss_points": losses_in_points(evaluation.patients, evaluation.changes),
         "left_out": evaluation.left_out,
         "patients": evaluation.patients,
+    }
+
+
+def _acquaintance(card: Card, dataset: str) -> dict[str, bool]:
+    """Whether the weights have seen a set, and whether its test patients stayed out."""
+    return {
+        "seen": dataset.removesuffix("_official") in fitted_sets(card),
+        "held_out": dataset.endswith("_official") or is_held_out(card, dataset),
     }

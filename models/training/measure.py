@@ -25,7 +25,10 @@ Float32 = npt.NDArray[np.float32]
 
 
 class Service(Protocol):
-    """The chain that measures a cine in the node, on plain arrays; `card` is the segmenter's."""
+    """The chain that measures a cine in the node, on plain arrays.
+
+    `card` is that of the network in it that is to be measured.
+    """
 
     card: Card
 

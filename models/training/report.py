@@ -124,7 +124,7 @@ def _worst(worst: Content) -> list[str]:
 def _frames(frames: Content) -> list[str]:
     lines = []
     for name, summary in frames["summary"].items():
-        lines += ["", f"## ED and ES frames, {name}", ""]
+        lines += ["", f"## ED and ES frames, {name}: {_acquaintance(frames['sets'][name])}", ""]
         lines += [
             "Each sequence starts at another point of the cycle. The set states no frame times, so "
             "errors are in frames and as a fraction of the cycle, not in ms."

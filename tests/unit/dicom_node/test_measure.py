@@ -1,22 +1,25 @@
 """The node's chain on plain arrays, with the shipped networks, and the reports made with it."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from dicom_node.measure import NodeChain, evaluate_model
 from models.predict import HeartLocaliser, StackSegmenter
-from models.registry import WEIGHTS_FOLDER, WeightsError, card
+from models.registry import WEIGHTS_FOLDER, WeightsError, build, card, save_weights
 from models.synthetic.cine import synthesise_cine
-from models.training import synthetic
-from models.training.cases import CaseError
+from models.training import evaluate, synthetic
+from models.training.cards import write_card
+from models.training.cases import CaseError, LabelledCine
 from models.training.metrics import cyclic_frames, dice
+from models.training.recipes import RECIPES
 
 
 @pytest.fixture(scope="module")
 def chain():
-    return NodeChain(HeartLocaliser(), StackSegmenter())
+    return NodeChain(card("cine_unet"), HeartLocaliser(), StackSegmenter())
 
 
 def test_the_chain_labels_and_times_a_heart(chain):
@@ -37,6 +40,32 @@ def test_what_the_chain_rejects_is_labelled_empty_and_has_no_phases(chain):
     assert not chain.labels(noise, (1.4, 1.4), 8.0).any()
     with pytest.raises(CaseError, match="no_left_ventricle"):
         chain.phases(noise, (1.4, 1.4), 8.0)
+
+
+def test_a_detector_of_frames_is_measured_in_the_chain(tmp_path, monkeypatch):
+    """An untrained one, with its card in a folder of its own, on one cine."""
+    network = build("ed_es_detector", {"width": 8})
+    made = replace(
+        card("cine_unet"),
+        name="tiny",
+        task="ed_es_detection",
+        architecture="ed_es_detector",
+        parameters={"width": 8},
+        input=RECIPES["cine_ed_es"].input,
+        data=(),
+        weights_file="tiny.npz",
+        weights_sha256=save_weights(network, tmp_path / "tiny.npz"),
+    )
+    write_card(made, tmp_path)
+    cine = synthesise_cine(3, phases=8, slices=8)
+    known = LabelledCine(cine.frames, cine.pixel_spacing_mm, 10.0, cine.ed, cine.es, "patient010")
+    monkeypatch.setattr(evaluate, "_names", lambda _, __, name: ("x",) if name == "acdc" else ())
+    monkeypatch.setattr(evaluate.acdc, "read_cine", lambda *_: known)
+    path = evaluate_model("tiny", tmp_path, tmp_path, weights=tmp_path, say=lambda _: None)
+    content = json.loads(path.with_suffix(".json").read_text())
+    assert content["frames"]["summary"]["acdc"]["ed_error_frames"]["n"] == 1
+    assert content["sets"] == {}
+    assert "## ED and ES frames, acdc: unseen scanner" in path.read_text()
 
 
 @pytest.mark.parametrize("weights", [None, WEIGHTS_FOLDER])
