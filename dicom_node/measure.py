@@ -28,7 +28,7 @@ def evaluate_model(
     scanner_changes: bool = True,
     say: Callable[[str], None] = print,
 ) -> Path:
-    """Measure a segmenter, a detector of ED and ES, or the localiser; returns the report.
+    """Measure a model by its task, in the chain it serves in; returns the report.
 
     Parameters
     ----------
@@ -48,7 +48,13 @@ def evaluate_model(
     """
     from models.predict import HeartLocaliser, PhaseDetector, StackSegmenter, choose_device
     from models.registry import WEIGHTS_FOLDER, card
-    from models.training.evaluate import evaluate, evaluate_detector, evaluate_localiser
+    from models.regressor import VolumeRegressor
+    from models.training.evaluate import (
+        evaluate,
+        evaluate_detector,
+        evaluate_localiser,
+        evaluate_regressor,
+    )
 
     folder, chosen = weights or WEIGHTS_FOLDER, choose_device(device)
     settings = CineSettings()
@@ -57,6 +63,9 @@ def evaluate_model(
         localiser = HeartLocaliser(model, chosen, folder)
         return evaluate_localiser(localiser, data, output, part=part, say=say)
     localiser = HeartLocaliser(settings.localiser, chosen)
+    if measured.task == "volume_regression":
+        regressor = VolumeRegressor(model, chosen, folder)
+        return evaluate_regressor(localiser, regressor, data, output, part=part, say=say)
     if measured.task == "ed_es_detection":
         segmenter = StackSegmenter(settings.segmenter, chosen)
         detector = PhaseDetector(model, chosen, folder)

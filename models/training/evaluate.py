@@ -13,6 +13,7 @@ from typing import Any
 
 from models.predict import HeartLocaliser
 from models.registry import Card
+from models.regressor import VolumeRegressor
 from models.split import Part
 from models.training import acdc, mnms, studies, sunnybrook, synthetic
 from models.training.cards import fitted_sets, is_held_out
@@ -24,6 +25,7 @@ from models.training.measure import (
     label_pair,
     row_of_frames,
     row_of_localiser,
+    row_of_regression,
     row_of_slices,
     row_of_study,
     row_of_volumes,
@@ -177,6 +179,24 @@ def evaluate_localiser(
     return write(evaluation, output)
 
 
+def evaluate_regressor(
+    localiser: HeartLocaliser,
+    regressor: VolumeRegressor,
+    data: Path,
+    output: Path,
+    *,
+    part: Part = "test",
+    say: Say = print,
+) -> Path:
+    """Measure volumes from volume alone on the fully labelled sets; files as `evaluate`'s."""
+    evaluation = Evaluation(regressor.card, part)
+    for dataset, ed, es in _volumes(evaluation, data):
+        row = row_of_regression(localiser, regressor, dataset, ed, es)
+        evaluation.patients.append(row)
+        say(_line(row))
+    return write(evaluation, output)
+
+
 def evaluate_detector(
     service: Service, data: Path, output: Path, *, part: Part = "test", say: Say = print
 ) -> Path:
@@ -274,6 +294,7 @@ def as_content(evaluation: Evaluation) -> dict[str, object]:
     return {
         "model": card.name,
         "version": card.version,
+        "task": card.task,
         "licence": card.licence,
         "weights_sha256": card.weights_sha256,
         "part": evaluation.part,

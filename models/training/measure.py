@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from models.predict import HeartLocaliser
 from models.registry import Card
+from models.regressor import VolumeRegressor
 from models.training.cases import LabelledCine, LabelledVolume
 from models.training.metrics import cyclic_frames, dice, ejection_fraction, hausdorff_mm
 from models.training.scanner_change import CHANGES, scanner_change
@@ -17,6 +18,7 @@ from models.training.sunnybrook import ASSUMED_SPACING_MM, LabelledImage
 
 DENSITY_G_PER_ML = 1.055
 RELEVANCE_THRESHOLD = 0.5
+LARGE_EDV_ML = 250.0
 CLASSES: Mapping[int, str] = {1: "lv", 2: "myo", 3: "rv"}
 
 Row = dict[str, Any]
@@ -211,6 +213,30 @@ def row_of_frames(service: Service, dataset: str, cine: LabelledCine) -> Row:
     for name, frame, true in zip(("ed", "es"), found, (cine.ed, cine.es), strict=True):
         distance = cyclic_frames(frame, true + shift, n_frames)
         row |= {f"{name}_error_frames": distance, f"{name}_error_of_cycle": distance / n_frames}
+    return row
+
+
+def row_of_regression(
+    localiser: HeartLocaliser,
+    regressor: VolumeRegressor,
+    dataset: str,
+    ed: LabelledVolume,
+    es: LabelledVolume,
+) -> Row:
+    """Volumes from volume alone, and the Dice of the mask that explains them, raw and dilated."""
+    spacing, between = ed.pixel_spacing_mm, ed.slice_spacing_mm
+    centre = localiser(np.concatenate([ed.images, es.images]), spacing).centre_yx
+    row: Row = {"dataset": dataset, "patient": ed.patient, "group": ed.group}
+    pairs = []
+    for volume in (ed, es):
+        found = regressor(volume.images, spacing, between, centre)
+        truth = volume.labels == 1
+        pairs.append((found.volume_ml, _millilitres((truth, truth), (between, *spacing))[1]))
+        row[f"dice_lv_{volume.phase}_raw"] = dice(found.mask, truth)
+        row[f"dice_lv_{volume.phase}_dilated"] = dice(found.dilated, truth)
+    row |= volume_errors("lv", *pairs)
+    if row["lv_edv_true_ml"] > LARGE_EDV_ML:
+        row["lv_edv_error_above_250_ml"] = row["lv_edv_error_ml"]
     return row
 
 

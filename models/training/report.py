@@ -26,7 +26,7 @@ def as_markdown(content: Content, pictures: Pictures) -> str:
         "Errors are found minus true. Intervals: 95 %, bootstrap over patients.",
     ]
     for name, part in content["sets"].items():
-        lines += _set(name, part)
+        lines += _set(name, part, content["task"])
         lines += [line for file in pictures.get(name, ()) for line in ("", f"![{file}]({file})")]
     lines += [*_frames(content["frames"]), *_changes(content["scanner_change_loss_points"])]
     if content["left_out"]:
@@ -35,8 +35,8 @@ def as_markdown(content: Content, pictures: Pictures) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _set(name: str, part: Content) -> list[str]:
-    wanted = targets(name, seen=part["seen"]) if name != "synthetic" else {}
+def _set(name: str, part: Content, task: str) -> list[str]:
+    wanted = targets(name, task, seen=part["seen"]) if name != "synthetic" else {}
     lines = ["", f"## {name}: {_acquaintance(part)}"]
     lines += _figures(part["summary"], wanted)
     if part["agreement"]:

@@ -42,21 +42,35 @@ def test_what_the_chain_rejects_is_labelled_empty_and_has_no_phases(chain):
         chain.phases(noise, (1.4, 1.4), 8.0)
 
 
-def test_a_detector_of_frames_is_measured_in_the_chain(tmp_path, monkeypatch):
-    """An untrained one, with its card in a folder of its own, on one cine."""
-    network = build("ed_es_detector", {"width": 8})
+def write_untrained(folder, recipe):
+    """An untrained network of a recipe, with its card, as model `tiny`."""
+    network = build(recipe.architecture, {"width": 8})
     made = replace(
         card("cine_unet"),
         name="tiny",
-        task="ed_es_detection",
-        architecture="ed_es_detector",
+        task=recipe.task,
+        architecture=recipe.architecture,
         parameters={"width": 8},
-        input=RECIPES["cine_ed_es"].input,
+        input=recipe.input,
         data=(),
         weights_file="tiny.npz",
-        weights_sha256=save_weights(network, tmp_path / "tiny.npz"),
+        weights_sha256=save_weights(network, folder / "tiny.npz"),
     )
-    write_card(made, tmp_path)
+    write_card(made, folder)
+
+
+def test_a_regressor_of_volumes_is_measured(tmp_path, monkeypatch):
+    monkeypatch.setattr(synthetic, "SEEDS", {"test": (3000,)})
+    write_untrained(tmp_path, RECIPES["cine_volume_regression"])
+    path = evaluate_model("tiny", tmp_path, tmp_path, weights=tmp_path, say=lambda _: None)
+    figures = json.loads(path.with_suffix(".json").read_text())["sets"]["synthetic"]
+    assert {"lv_edv_error_ml", "dice_lv_ed_raw", "dice_lv_es_dilated"} <= set(figures["summary"])
+    assert figures["agreement"]["lv_edv"]["n"] == 1
+
+
+def test_a_detector_of_frames_is_measured_in_the_chain(tmp_path, monkeypatch):
+    """An untrained one, with its card in a folder of its own, on one cine."""
+    write_untrained(tmp_path, RECIPES["cine_ed_es"])
     cine = synthesise_cine(3, phases=8, slices=8)
     known = LabelledCine(cine.frames, cine.pixel_spacing_mm, 10.0, cine.ed, cine.es, "patient010")
     monkeypatch.setattr(evaluate, "_names", lambda _, __, name: ("x",) if name == "acdc" else ())

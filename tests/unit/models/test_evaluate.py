@@ -191,12 +191,13 @@ def test_patients_are_held_out_unless_the_card_was_fitted_on_all():
 
 
 def test_targets_depend_on_what_the_weights_have_seen():
-    assert targets("acdc", seen=True)["dice_rv_es"].reach == 0.89
-    assert targets("acdc", seen=False)["dice_lv_ed"].reach == 0.93
-    assert targets("mnms", seen=False)["lv_ef_error"].reach == 4
-    assert targets("sunnybrook", seen=True) == {}
-    assert targets("acdc", seen=True)["lv_ef_error"].met({"mean_absolute": 2.7})
-    assert not targets("acdc", seen=True)["dice_lv_ed"].met({"mean": 0.9649})
+    assert targets("acdc", "segmentation", seen=True)["dice_rv_es"].reach == 0.89
+    assert targets("acdc", "segmentation", seen=False)["dice_lv_ed"].reach == 0.93
+    assert targets("acdc", "volume_regression", seen=True)["lv_edv_error_ml"].reach == 12
+    assert targets("mnms", "segmentation", seen=False)["lv_ef_error"].reach == 4
+    assert targets("sunnybrook", "segmentation", seen=True) == {}
+    assert targets("acdc", "segmentation", seen=True)["lv_ef_error"].met({"mean_absolute": 2.7})
+    assert not targets("acdc", "segmentation", seen=True)["dice_lv_ed"].met({"mean": 0.9649})
 
 
 def test_the_report_says_what_was_seen_what_was_missed_and_what_was_left_out(tmp_path, monkeypatch):
