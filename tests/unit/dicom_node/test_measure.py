@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from dicom_node.measure import NodeChain, evaluate_model
+from models.ed_es_detector import FrameReading
 from models.predict import HeartLocaliser, StackSegmenter
 from models.registry import WEIGHTS_FOLDER, WeightsError, build, card, save_weights
 from models.synthetic.cine import synthesise_cine
@@ -40,6 +41,18 @@ def test_what_the_chain_rejects_is_labelled_empty_and_has_no_phases(chain):
     assert not chain.labels(noise, (1.4, 1.4), 8.0).any()
     with pytest.raises(CaseError, match="no_left_ventricle"):
         chain.phases(noise, (1.4, 1.4), 8.0)
+
+
+def test_the_detector_of_the_chain_tells_the_phases():
+    class Fixed:
+        card = card("cine_unet")
+
+        def __call__(self, frames, *_):
+            return FrameReading(5, sure=True), FrameReading(1, sure=False)
+
+    cine = synthesise_cine(3, phases=8, slices=8)
+    chain = NodeChain(card("cine_unet"), HeartLocaliser(), StackSegmenter(), Fixed())
+    assert chain.phases(cine.frames, cine.pixel_spacing_mm, cine.slice_spacing_mm) == (5, 1)
 
 
 def write_untrained(folder, recipe):

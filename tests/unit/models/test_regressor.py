@@ -45,6 +45,7 @@ def test_volume_and_mask_are_those_of_the_map_on_the_pixels_of_the_images(bright
     found = bright(truth.astype(np.float32) * 200, (1.5, 1.2), 8.0, (72.0, 97.0))
     assert found.volume_ml == pytest.approx(np.pi * 25**2 * 5 * 8 / 1000, rel=0.05)
     assert 2 * (found.mask & truth).sum() / (found.mask.sum() + truth.sum()) > 0.95
+    assert found.mask.sum() == pytest.approx(truth.sum(), rel=0.05)
     assert found.dilated.sum() > 1.15 * found.mask.sum()
     assert (found.dilated | ~found.mask).all()
 

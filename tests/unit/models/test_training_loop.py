@@ -105,6 +105,10 @@ def test_train_export_and_load(invented_slices, tmp_path, monkeypatch):
     assert (folder / "checkpoint.pt").is_file()
     card = export_module.export("tiny", nowhere, tmp_path, version="9", folder=tmp_path / "weights")
     assert len(card.data) == 2
+    alone = export_module.export(
+        "tiny", nowhere, tmp_path, version="9", folder=tmp_path / "alone", sets=("acdc", "mnms")
+    )
+    assert alone.data == (export_module.DATA_OF_SET["acdc"],)
     export_module.add_metrics("tiny", {"test_acdc": {"patients": 3}}, tmp_path / "weights")
     network, found = load("tiny", tmp_path / "weights")
     assert found.metrics == {"steps": 12, "test_acdc": {"patients": 3}}
