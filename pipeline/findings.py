@@ -176,7 +176,9 @@ class _RunHead(_Finding):
     schema_version: str = Field(
         default=SCHEMA_VERSION, description="Of this contract: major.minor; minor only adds."
     )
-    software_version: str = Field(default=SOFTWARE_VERSION, description="Of the product.")
+    software_version: str = Field(
+        default_factory=lambda: SOFTWARE_VERSION, description="Of the product."
+    )
     files_left_out: tuple[str, ...] = Field(
         default=(), description="Files that were not used, each with the reason."
     )
