@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from dataclasses import asdict, dataclass
@@ -34,11 +34,13 @@ def fit(
     *,
     device: str = "cpu",
     stop_after: int | None = None,
+    say: Callable[[str], None] = lambda line: None,
 ) -> nn.Module:
     """Train a network, or go on with the training that `folder` holds; return the average.
 
     The run ends at `settings.steps`, or early at the step `stop_after`, to be gone on with.
-    Writes `checkpoint.pt`, `log.jsonl` and `curve.png` into `folder`.
+    Writes `checkpoint.pt`, `log.jsonl` and `curve.png` into `folder`, and tells `say` at every
+    checkpoint how far it is.
     """
     torch.set_num_threads(settings.threads or torch.get_num_threads())
     folder.mkdir(parents=True, exist_ok=True)
@@ -66,6 +68,8 @@ def fit(
             losses.clear()
         if state.step % settings.checkpoint_every == 0 or state.step == end:
             _save(state, settings, folder / "checkpoint.pt")
+            minutes = (time.monotonic() - since) / 60
+            say(f"step {state.step} of {settings.steps}, loss {loss.item():.3f}, {minutes:.0f} min")
     draw_curve(folder / "log.jsonl", folder / "curve.png")
     return state.average
 

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 
-from models.preprocess import CropGrid, clip_to_unit, crop, normalise
+from models.preprocess import CropGrid, clip_to_unit, crop
+from models.regression_unet import prepared
 from models.scanning import DEFAULT_BOX_MM, explanation_mask, scan, volume_ml
 from models.training.augment import change_appearance, random_matrix, uniform
 from models.training.metrics import dice
@@ -99,7 +100,7 @@ class RegressionTask:
         changed = change_appearance(images, unlabelled, generator)
         volumes = torch.tensor([volume for _, volume in drawn])
         spacings = torch.tensor([case.slice_spacing_mm for case in cases])
-        return _normal(changed), (volumes, spacings)
+        return prepared(changed), (volumes, spacings)
 
     def loss(self, outputs: Any, targets: tuple[Tensor, ...]) -> Tensor:
         """`regression_loss` of the map and the bottleneck."""
@@ -133,7 +134,7 @@ class RegressionTask:
 
     def plain(self, case: VolumeCase) -> Tensor:
         """A volume as service prepares it; float [1, 1, z, y, x]."""
-        return _normal(_lay(case, case.images, self.sampling, case.centre_yx))
+        return prepared(_lay(case, case.images, self.sampling, case.centre_yx))
 
 
 def _random_crop(
@@ -165,11 +166,6 @@ def _lay(
     values = torch.from_numpy(stack)[None].float()
     spacing = case.pixel_spacing_mm
     return crop(values, spacing, centre_yx, sampling.grid, matrix=matrix, mode=mode)
-
-
-def _normal(images: Tensor) -> Tensor:
-    """Slices [n, z, y, x] normalised one by one; [n, 1, z, y, x]."""
-    return normalise(images.flatten(0, 1)[:, None]).view(images.shape)[:, None]
 
 
 def regression_recipe(sampling: VolumeSampling) -> Recipe:

@@ -48,7 +48,7 @@ class SliceSampling:
     empty_share: float = 0.06
     context: int = 0
     set_shares: Mapping[str, float] = field(
-        default_factory=lambda: {"acdc": 0.6, "sunnybrook": 0.27, "synthetic": 0.13}
+        default_factory=lambda: {"acdc": 0.6, "mnms": 0.6, "sunnybrook": 0.27, "synthetic": 0.13}
     )
 
 

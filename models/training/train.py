@@ -1,6 +1,7 @@
 """Train a shipped model anew: `python -m models.training.train cine_unet DATA OUTPUT`."""
 
 import argparse
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +25,7 @@ def train(
     device: str = "cpu",
     sets: tuple[str, ...] = SETS,
     initial: Path | None = None,
+    say: Callable[[str], None] = print,
 ) -> Path:
     """Train a model, or go on where an earlier call with the same output stopped.
 
@@ -43,6 +45,8 @@ def train(
         Sets to fit on.
     initial : Path, optional
         Weights to start from (`models.initial.load_initial`); a run that goes on has its own.
+    say : callable
+        Told the progress.
 
     Returns
     -------
@@ -67,7 +71,7 @@ def train(
     network = build(recipe.architecture, recipe.parameters)
     if initial is not None:
         load_initial(network, initial)
-    fit(network, task, output / model, settings, device=device)
+    fit(network, task, output / model, settings, device=device, say=say)
     return output / model
 
 

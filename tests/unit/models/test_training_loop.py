@@ -101,7 +101,9 @@ def test_train_export_and_load(invented_slices, tmp_path, monkeypatch):
             if chosen:
                 write_slices(tmp_path / "prepared" / f"{dataset}-{part}.npz", chosen)
     nowhere = tmp_path / "no-data"
-    folder = train_module.train("tiny", nowhere, tmp_path, steps=12, threads=1)
+    said = []
+    folder = train_module.train("tiny", nowhere, tmp_path, steps=12, threads=1, say=said.append)
+    assert [line.split(",")[0] for line in said] == ["step 12 of 12"]
     assert (folder / "checkpoint.pt").is_file()
     card = export_module.export("tiny", nowhere, tmp_path, version="9", folder=tmp_path / "weights")
     assert len(card.data) == 2
