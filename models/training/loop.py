@@ -34,7 +34,7 @@ def fit(
     *,
     device: str = "cpu",
     stop_after: int | None = None,
-    say: Callable[[str], None] = lambda line: None,
+    say: Callable[[str], None] = lambda _: None,
 ) -> nn.Module:
     """Train a network, or go on with the training that `folder` holds; return the average.
 
