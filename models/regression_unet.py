@@ -20,9 +20,18 @@ from typing import NamedTuple
 from torch import Tensor, nn
 from torch.nn import functional
 
+from models.preprocess import normalise
 from models.unet3d import UNet3D
 
 _LEVELS = 5
+
+
+def prepared(volumes: Tensor) -> Tensor:
+    """Input of the network: slices on the grid [n, z, y, x] normalised one by one; [n, 1, z, y, x].
+
+    The one code of training and of service.
+    """
+    return normalise(volumes.flatten(0, 1)[:, None]).view(volumes.shape)[:, None]
 
 
 class RegressionOutput(NamedTuple):
