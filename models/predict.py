@@ -1,6 +1,6 @@
 """Prediction: images in, where the heart lies and labels out; numpy on both sides."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -101,7 +101,7 @@ class HeartLocaliser:
         device: str = "cpu",
         folder: Path = WEIGHTS_FOLDER,
     ) -> None:
-        self._network, self.card = _load(name, "localisation", device, folder)
+        self._network, self.card = load_for_task(name, "localisation", device, folder)
         self._device = device
 
     def __call__(self, images: Float32, pixel_spacing_mm: tuple[float, float]) -> Localisation:
@@ -156,7 +156,7 @@ class StackSegmenter:
     def __init__(
         self, name: str = "cine_unet", device: str = "cpu", folder: Path = WEIGHTS_FOLDER
     ) -> None:
-        self._network, self.card = _load(name, "segmentation", device, folder)
+        self._network, self.card = load_for_task(name, "segmentation", device, folder)
         self._device = device
 
     def __call__(
@@ -238,6 +238,9 @@ class PhaseDetector:
         "cpu" or "cuda".
     folder : Path
         Of its card and weights.
+    read : callable
+        Tells a frame from the probability [t] of each, `models.ed_es_detector.central_frame` or
+        `likeliest_frame`.
 
     Raises
     ------
@@ -246,10 +249,15 @@ class PhaseDetector:
     """
 
     def __init__(
-        self, name: str = "cine_ed_es", device: str = "cpu", folder: Path = WEIGHTS_FOLDER
+        self,
+        name: str = "cine_ed_es",
+        device: str = "cpu",
+        folder: Path = WEIGHTS_FOLDER,
+        read: Callable[[Float64], FrameReading] = central_frame,
     ) -> None:
-        self._network, self.card = _load(name, "ed_es_detection", device, folder)
+        self._network, self.card = load_for_task(name, "ed_es_detection", device, folder)
         self._device = device
+        self._read = read
 
     def __call__(
         self,
@@ -257,7 +265,7 @@ class PhaseDetector:
         pixel_spacing_mm: tuple[float, float],
         centre_yx: tuple[float, float],
     ) -> tuple[FrameReading, FrameReading]:
-        """Read ED and ES by the central method.
+        """Read ED and ES.
 
         Parameters
         ----------
@@ -277,7 +285,7 @@ class PhaseDetector:
         with torch.inference_mode():
             logits = self._network(framed(laid, self.card.input["rows"]))[0].float()
         probability = logits.softmax(dim=0).cpu().numpy()
-        return central_frame(probability[ED]), central_frame(probability[ES])
+        return self._read(probability[ED]), self._read(probability[ES])
 
 
 def lv_evidence(probability: Tensor) -> Float64:
@@ -287,7 +295,14 @@ def lv_evidence(probability: Tensor) -> Float64:
     return np.asarray(np.log(strongest / (1 - strongest)), dtype=np.float64)
 
 
-def _load(name: str, task: str, device: str, folder: Path) -> tuple[nn.Module, Card]:
+def load_for_task(name: str, task: str, device: str, folder: Path) -> tuple[nn.Module, Card]:
+    """A network on its device, and its card.
+
+    Raises
+    ------
+    WeightsError
+        The model is missing, altered or has another task.
+    """
     network, card = load(name, folder)
     if card.task != task:
         raise WeightsError(f"model '{name}' is for {card.task}, not for {task}")

@@ -13,11 +13,10 @@ from typing import Any
 
 from models.predict import HeartLocaliser
 from models.registry import Card
-from models.regressor import VolumeRegressor
 from models.split import Part
 from models.training import acdc, mnms, studies, sunnybrook, synthetic
 from models.training.cards import fitted_sets, is_held_out
-from models.training.cases import LabelledVolume, usable
+from models.training.cases import CaseError, LabelledVolume, usable
 from models.training.data import is_there, patients
 from models.training.measure import (
     Row,
@@ -180,29 +179,36 @@ def evaluate_localiser(
 
 
 def evaluate_regressor(
-    localiser: HeartLocaliser,
-    regressor: VolumeRegressor,
-    data: Path,
-    output: Path,
-    *,
-    part: Part = "test",
-    say: Say = print,
+    service: Service, data: Path, output: Path, *, part: Part = "test", say: Say = print
 ) -> Path:
     """Measure volumes from volume alone on the fully labelled sets; files as `evaluate`'s."""
-    evaluation = Evaluation(regressor.card, part)
+    evaluation = Evaluation(service.card, part)
     for dataset, ed, es in _volumes(evaluation, data):
-        row = row_of_regression(localiser, regressor, dataset, ed, es)
+        try:
+            row = row_of_regression(service, dataset, ed, es)
+        except CaseError as error:
+            evaluation.left_out[f"{dataset} {ed.patient}"] = str(error)
+            continue
         evaluation.patients.append(row)
         say(_line(row))
     return write(evaluation, output)
 
 
 def evaluate_detector(
-    service: Service, data: Path, output: Path, *, part: Part = "test", say: Say = print
+    service: Service,
+    naive: Service,
+    data: Path,
+    output: Path,
+    *,
+    part: Part = "test",
+    say: Say = print,
 ) -> Path:
-    """Measure a detector of ED and ES, the service's, on whole cines; files as `evaluate`'s."""
+    """Measure a detector of ED and ES, the service's, on whole cines; files as `evaluate`'s.
+
+    `naive` is the same chain with the naive reading of the detector.
+    """
     evaluation = Evaluation(service.card, part)
-    for row in _frame_rows(evaluation, service, data):
+    for row in _frame_rows(evaluation, service, data, naive):
         evaluation.frames.append(row)
         say(_line(row))
     return write(evaluation, output)
@@ -229,12 +235,14 @@ def _volumes(
         yield "synthetic", ed, es
 
 
-def _frame_rows(evaluation: Evaluation, service: Service, data: Path) -> Iterator[Row]:
+def _frame_rows(
+    evaluation: Evaluation, service: Service, data: Path, naive: Service | None = None
+) -> Iterator[Row]:
     """Errors of ED and ES of the patients whose whole cine is there."""
     for dataset, adapter in _WHOLE.items():
 
         def read(name: str, dataset: str = dataset, adapter: Any = adapter) -> Row:
-            return row_of_frames(service, dataset, adapter.read_cine(data, name))
+            return row_of_frames(service, dataset, adapter.read_cine(data, name), naive)
 
         names = _names(evaluation, data, dataset)
         yield from usable(names, read, evaluation.noting(f"{dataset} whole cine of"))

@@ -7,9 +7,10 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from models.ed_es_detector import FrameReading
 from models.predict import HeartLocaliser
 from models.registry import Card
-from models.regressor import VolumeRegressor
+from models.regressor import RegressedVolume
 from models.training.cases import LabelledCine, LabelledVolume
 from models.training.metrics import cyclic_frames, dice, ejection_fraction, hausdorff_mm
 from models.training.scanner_change import CHANGES, scanner_change
@@ -42,13 +43,25 @@ class Service(Protocol):
 
     def phases(
         self, frames: Float32, pixel_spacing_mm: tuple[float, float], slice_spacing_mm: float
-    ) -> tuple[int, int]:
-        """ED and ES of a cine [t, z, y, x], zero-based.
+    ) -> tuple[FrameReading, FrameReading]:
+        """ED and ES of a cine [t, z, y, x].
 
         Raises
         ------
         CaseError
             The chain rejects the cine.
+        """
+        ...
+
+    def regressed(
+        self, frames: Float32, pixel_spacing_mm: tuple[float, float], slice_spacing_mm: float
+    ) -> tuple[RegressedVolume, ...]:
+        """LV of each of frames [t, z, y, x] by regression, laid into the whole stack.
+
+        Raises
+        ------
+        CaseError
+            The chain rejects the frames.
         """
         ...
 
@@ -200,39 +213,45 @@ def rows_of_changes(
         yield row | dice_of_pair(*changed, found)
 
 
-def row_of_frames(service: Service, dataset: str, cine: LabelledCine) -> Row:
+def row_of_frames(
+    service: Service, dataset: str, cine: LabelledCine, naive: Service | None = None
+) -> Row:
     """Errors of ED and ES of a cine that starts anywhere in the cycle, in frames and cycles.
 
-    Where it starts follows from the patient's name, so that each evaluation sees the same.
+    Where it starts follows from the patient's name, so that each evaluation sees the same. With
+    the chain that reads its detector naively: the errors of that too, and whether the central
+    reading asks for review.
     """
     n_frames = len(cine.frames)
     shift = zlib.crc32(cine.patient.encode()) % n_frames
     frames = np.roll(cine.frames, shift, axis=0)
     found = service.phases(frames, cine.pixel_spacing_mm, cine.slice_spacing_mm)
     row: Row = {"dataset": dataset, "patient": cine.patient, "group": cine.group}
-    for name, frame, true in zip(("ed", "es"), found, (cine.ed, cine.es), strict=True):
-        distance = cyclic_frames(frame, true + shift, n_frames)
+    truth = (("ed", cine.ed + shift), ("es", cine.es + shift))
+    for reading, (name, true) in zip(found, truth, strict=True):
+        distance = cyclic_frames(reading.frame, true, n_frames)
         row |= {f"{name}_error_frames": distance, f"{name}_error_of_cycle": distance / n_frames}
+    if naive is not None:
+        row["to_review"] = float(not all(reading.sure for reading in found))
+        likeliest = naive.phases(frames, cine.pixel_spacing_mm, cine.slice_spacing_mm)
+        for reading, (name, true) in zip(likeliest, truth, strict=True):
+            row[f"{name}_error_frames_naive"] = cyclic_frames(reading.frame, true, n_frames)
     return row
 
 
 def row_of_regression(
-    localiser: HeartLocaliser,
-    regressor: VolumeRegressor,
-    dataset: str,
-    ed: LabelledVolume,
-    es: LabelledVolume,
+    service: Service, dataset: str, ed: LabelledVolume, es: LabelledVolume
 ) -> Row:
     """Volumes from volume alone, and the Dice of the mask that explains them, raw and dilated."""
     spacing, between = ed.pixel_spacing_mm, ed.slice_spacing_mm
-    centre = localiser(np.concatenate([ed.images, es.images]), spacing).centre_yx
     row: Row = {"dataset": dataset, "patient": ed.patient, "group": ed.group}
     pairs = []
-    for volume in (ed, es):
-        found = regressor(volume.images, spacing, between, centre)
+    found_ed_es = service.regressed(np.stack([ed.images, es.images]), spacing, between)
+    for volume, found in zip((ed, es), found_ed_es, strict=True):
         truth = volume.labels == 1
-        pairs.append((found.volume_ml, _millilitres((truth, truth), (between, *spacing))[1]))
-        row[f"dice_lv_{volume.phase}_raw"] = dice(found.mask, truth)
+        found_ml = float(found.area_mm2.sum()) * between / 1000
+        pairs.append((found_ml, float(truth.sum() * np.prod(spacing)) * between / 1000))
+        row[f"dice_lv_{volume.phase}_raw"] = dice(found.explanation, truth)
         row[f"dice_lv_{volume.phase}_dilated"] = dice(found.dilated, truth)
     row |= volume_errors("lv", *pairs)
     if row["lv_edv_true_ml"] > LARGE_EDV_ML:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from models.ed_es_detector import FrameReading
 from models.registry import card
 from models.training import evaluate as module
 from models.training.cards import DATA_OF_SET, fitted_sets, is_held_out
@@ -44,7 +45,9 @@ class Known:
 
     def phases(self, frames, pixel_spacing_mm, slice_spacing_mm):
         area = (self.labels(frames, pixel_spacing_mm, slice_spacing_mm) == 1).sum(axis=(1, 2, 3))
-        return int(area.argmax()), int(area.argmin())
+        return FrameReading(int(area.argmax()), sure=True), FrameReading(
+            int(area.argmin()), sure=True
+        )
 
 
 def volume(phase, radius, patient="patient010", group="DCM"):
@@ -249,6 +252,35 @@ def test_figures_that_are_no_numbers_are_null_in_the_json(tmp_path):
     text = write(evaluation, tmp_path).with_suffix(".json").read_text()
     assert "NaN" not in text
     assert json.loads(text)["patients"][0]["lv_ef_error"] is None
+
+
+def test_a_rejected_heart_is_left_out_by_name(tmp_path, monkeypatch):
+    class Refusing(Known):
+        def regressed(self, *_):
+            raise CaseError("the chain rejects it")
+
+    monkeypatch.setattr(module, "_volumes", lambda *_: iter([("acdc", ED, ES)]))
+    kept = []
+    monkeypatch.setattr(module, "write", lambda evaluation, _: kept.append(evaluation))
+    module.evaluate_regressor(Refusing(), tmp_path, tmp_path, say=lambda _: None)
+    assert kept[0].left_out == {"acdc patient010": "the chain rejects it"}
+    assert kept[0].patients == []
+
+
+def test_a_detector_is_measured_by_both_readings_and_by_what_it_asks_to_review():
+    class Fixed:
+        def __init__(self, ed, es, sure=True):
+            self.found = FrameReading(ed, sure=True), FrameReading(es, sure=sure)
+
+        def phases(self, *_):
+            return self.found
+
+    cine = LabelledCine(np.zeros((10, 3, 8, 8), np.float32), (1.0, 1.0), 8.0, 0, 4, "")
+    row = row_of_frames(Fixed(9, 4, sure=False), "acdc", cine, Fixed(2, 8))
+    assert (row["ed_error_frames"], row["es_error_frames"], row["to_review"]) == (1, 0, 1.0)
+    assert (row["ed_error_frames_naive"], row["es_error_frames_naive"]) == (2, 4)
+    assert row_of_frames(Fixed(0, 4), "acdc", cine, Fixed(0, 4))["to_review"] == 0.0
+    assert "to_review" not in row_of_frames(Fixed(0, 4), "acdc", cine)
 
 
 def test_a_rejected_cine_is_left_out_by_name(tmp_path, monkeypatch):
