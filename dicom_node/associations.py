@@ -210,7 +210,8 @@ class Associations:
                     self._record_end(session.record_id, released)
             except Exception:  # the listener's thread comes here too and must go on
                 log.exception("end of association not recorded")
-        log.info(
+        tell = log.info if released else log.warning
+        tell(
             "association released" if released else "association aborted",
             stored=session.stored,
             refused=session.refused,

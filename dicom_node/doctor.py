@@ -22,6 +22,7 @@ RESULT_CLASSES = {
 }
 
 
+_CONNECT_TIMEOUT_S = 5.0
 _SERVED = "served by a running node"
 
 
@@ -126,12 +127,22 @@ def _destination(destination: DestinationSettings, settings: Settings) -> Check:
     try:
         answer = echo(address, calling, tuple(RESULT_CLASSES), settings.node)
     except PeerUnavailable as error:
-        return Check(name, False, str(error))
+        return Check(name, False, f"{error}{_why_unreachable(destination)}")
     refused = [RESULT_CLASSES[uid] for uid in answer.refused]
     if refused:
         return Check(name, False, f"{address} answers but refuses {', '.join(refused)}")
     accepted = ", ".join(RESULT_CLASSES[uid] for uid in answer.accepted)
     return Check(name, answer.status == 0, f"{address} answers C-ECHO, accepts {accepted}")
+
+
+def _why_unreachable(destination: DestinationSettings) -> str:
+    """What the network says of an address; nothing where a connection can be made."""
+    address = destination.host, destination.port
+    try:
+        socket.create_connection(address, _CONNECT_TIMEOUT_S).close()
+    except OSError as error:
+        return f" ({error.strerror or error})"
+    return ""
 
 
 def _networks(settings: Settings) -> Iterator[Check]:

@@ -132,7 +132,7 @@ class OutgoingAssociation:
         if not association.is_established:
             if self._socket is not None:
                 self._socket.close()  # which pynetdicom forgets when there is no connection
-            why = _why_not(association) if self._connected else "no connection"
+            why = _why_not(association, calling_ae_title) if self._connected else "no connection"
             raise PeerUnavailable(f"{peer}: {why}")
         self._association = association
 
@@ -231,10 +231,11 @@ def open_association(
         association.close()
 
 
-def _why_not(association: Association) -> str:
+def _why_not(association: Association, calling_ae_title: str) -> str:
     answer = association.acceptor.primitive
     if association.is_rejected and answer is not None:
-        return f"association rejected: {answer.result_str}, {answer.reason_str}"
+        reason = f"{answer.result_str}, {answer.reason_str}"
+        return f"association rejected: {reason} (the calling AE title was {calling_ae_title})"
     if association.rejected_contexts:
         proposed = {str(context.abstract_syntax) for context in association.rejected_contexts}
         names = ", ".join(sorted(UID(uid).name for uid in proposed))
