@@ -134,6 +134,8 @@ class CineSettings(_Table):
     enabled: bool = True
     localiser: str = "heart_localiser"
     segmenter: str = "cine_unet"
+    volume_method: Literal["segmentation", "regression"] = "segmentation"
+    regressor: str = "cine_volume_regression"
     detector: str = LV_AREA_CURVE
     relevance_threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
     min_phases_for_detection: Annotated[int, Field(ge=2)] = 8
@@ -143,7 +145,8 @@ class CineSettings(_Table):
     def networks(self) -> tuple[str, ...]:
         """Names of the networks that take part."""
         detector = () if self.detector == LV_AREA_CURVE else (self.detector,)
-        return (self.localiser, self.segmenter, *detector)
+        regressor = (self.regressor,) if self.volume_method == "regression" else ()
+        return (self.localiser, self.segmenter, *detector, *regressor)
 
 
 class PipelinesSettings(_Table):

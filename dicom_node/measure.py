@@ -10,10 +10,13 @@ from config.schema import LV_AREA_CURVE, CineSettings
 from pipeline.case import CineCase, CineStack, Float32, UInt8
 from pipeline.cine import cine_stages
 from pipeline.errors import Rejection
-from pipeline.stages import Detector, Localiser, Segmenter
+from pipeline.stages import Detector, Localiser, Regressor, Segmenter
+from pipeline.stages.regression import regressed
 
 if TYPE_CHECKING:
+    from models.ed_es_detector import FrameReading
     from models.registry import Card
+    from models.regressor import RegressedVolume
     from models.split import Part
 
 
@@ -46,6 +49,7 @@ def evaluate_model(
     WeightsError
         The model is unknown, altered, or of a task that is not measured here.
     """
+    from models.ed_es_detector import central_frame, likeliest_frame
     from models.predict import HeartLocaliser, PhaseDetector, StackSegmenter, choose_device
     from models.registry import WEIGHTS_FOLDER, card
     from models.regressor import VolumeRegressor
@@ -64,13 +68,17 @@ def evaluate_model(
         return evaluate_localiser(localiser, data, output, part=part, say=say)
     localiser = HeartLocaliser(settings.localiser, chosen)
     if measured.task == "volume_regression":
+        segmenter = StackSegmenter(settings.segmenter, chosen)
         regressor = VolumeRegressor(model, chosen, folder)
-        return evaluate_regressor(localiser, regressor, data, output, part=part, say=say)
+        chain = NodeChain(measured, localiser, segmenter, regressor=regressor)
+        return evaluate_regressor(chain, data, output, part=part, say=say)
     if measured.task == "ed_es_detection":
         segmenter = StackSegmenter(settings.segmenter, chosen)
-        detector = PhaseDetector(model, chosen, folder)
-        chain = NodeChain(measured, localiser, segmenter, detector)
-        return evaluate_detector(chain, data, output, part=part, say=say)
+        chain, naive = (
+            NodeChain(measured, localiser, segmenter, PhaseDetector(model, chosen, folder, read))
+            for read in (central_frame, likeliest_frame)
+        )
+        return evaluate_detector(chain, naive, data, output, part=part, say=say)
     chain = NodeChain(
         measured,
         localiser,
@@ -91,6 +99,7 @@ class NodeChain:
     segmenter : Segmenter
     detector : Detector, optional
         Without it the LV area curve tells ED and ES.
+    regressor : Regressor, optional
     """
 
     def __init__(
@@ -99,8 +108,10 @@ class NodeChain:
         localiser: Localiser,
         segmenter: Segmenter,
         detector: Detector | None = None,
+        regressor: Regressor | None = None,
     ) -> None:
         self.card = card
+        self._regressor = regressor
         stages = cine_stages(CineSettings(), localiser, segmenter, detector)
         self._stages = {stage.name: stage for stage in stages}
 
@@ -119,24 +130,50 @@ class NodeChain:
 
     def phases(
         self, frames: Float32, pixel_spacing_mm: tuple[float, float], slice_spacing_mm: float
-    ) -> tuple[int, int]:
-        """ED and ES of a cine [t, z, y, x], zero-based.
+    ) -> "tuple[FrameReading, FrameReading]":
+        """ED and ES of a cine [t, z, y, x].
 
         Raises
         ------
         CaseError
             The chain rejects the cine.
         """
+        from models.ed_es_detector import FrameReading
+
+        stack = plain_stack(frames, pixel_spacing_mm, slice_spacing_mm)
+        found = self._measured(stack, ("relevance", "detection")).phases
+        if found is None:
+            raise ValueError("the chain has no detection")
+        return (
+            FrameReading(found.ed, sure="ED" not in found.unsure),
+            FrameReading(found.es, sure="ES" not in found.unsure),
+        )
+
+    def regressed(
+        self, frames: Float32, pixel_spacing_mm: tuple[float, float], slice_spacing_mm: float
+    ) -> "tuple[RegressedVolume, ...]":
+        """LV of each of frames [t, z, y, x] by regression, laid into the whole stack.
+
+        Raises
+        ------
+        CaseError
+            The chain rejects the frames.
+        """
+        stack = plain_stack(frames, pixel_spacing_mm, slice_spacing_mm)
+        relevance = self._measured(stack, ("relevance",)).relevance
+        if self._regressor is None or relevance is None:
+            raise ValueError("the chain has no regression")
+        return tuple(
+            regressed(self._regressor, stack, relevance, phase) for phase in range(len(frames))
+        )
+
+    def _measured(self, stack: CineStack, names: Sequence[str]) -> CineCase:
         from models.training.cases import CaseError
 
-        case = CineCase(plain_stack(frames, pixel_spacing_mm, slice_spacing_mm))
         try:
-            case = self._run(case, ("relevance", "detection"))
+            return self._run(CineCase(stack), names)
         except Rejection as rejection:
             raise CaseError(f"the chain rejects it: {rejection}") from rejection
-        if case.phases is None:
-            raise ValueError("the chain has no detection")
-        return case.phases.ed, case.phases.es
 
     def _run(self, case: CineCase, names: Sequence[str]) -> CineCase:
         for name in names:

@@ -127,9 +127,14 @@ def rejected(proposal: Proposal, rejection: Rejection) -> SeriesFindings:
 
 
 def settings_digest(settings: Settings) -> str:
-    """SHA-256 over every setting that decides the content of a result."""
+    """SHA-256 over every setting that decides the content of a result.
+
+    A regressor that takes no part decides nothing.
+    """
+    cine = settings.pipelines.cine
+    unused = {"volume_method", "regressor"} if cine.volume_method == "segmentation" else None
     deciding = {
-        "cine": settings.pipelines.cine.model_dump(mode="json"),
+        "cine": cine.model_dump(mode="json", exclude=unused),
         "site": settings.site.model_dump(mode="json"),
     }
     return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()

@@ -15,6 +15,7 @@ from pydicom import Dataset
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
 UInt8 = npt.NDArray[np.uint8]
+Mask = npt.NDArray[np.bool_]
 
 LV_CAVITY = 1
 LV_MYOCARDIUM = 2
@@ -164,6 +165,24 @@ class Segmentation:
     labels: UInt8
 
 
+@dataclass(frozen=True, slots=True)
+class Regression:
+    """LV volumes that a network measured directly, and where it saw them.
+
+    Attributes
+    ----------
+    edv_ml, esv_ml : float
+        Of the LV cavity, gaps between slices included.
+    explanation_ed, explanation_es : bool [z, y, x]
+        Explains the volume; no contour that was measured.
+    """
+
+    edv_ml: float
+    esv_ml: float
+    explanation_ed: Mask
+    explanation_es: Mask
+
+
 class Verdict(StrEnum):
     """What a quality check says of a result."""
 
@@ -226,6 +245,7 @@ class CineCase:
     relevance: Relevance | None = None
     phases: Phases | None = None
     segmentation: Segmentation | None = None
+    regression: Regression | None = None
     volume_curve_ml: Mapping[str, Float64] | None = None
     biomarkers: tuple[Biomarker, ...] = ()
     quality: tuple[QualityFinding, ...] = ()

@@ -5,10 +5,11 @@ from dataclasses import dataclass, replace
 
 from config.schema import LV_AREA_CURVE, CineSettings, WorkerSettings
 from pipeline.case import CineCase, CineStack, ModelUse, StageRecord
-from pipeline.stages import Detector, Localiser, Segmenter, Stage
+from pipeline.stages import Detector, Localiser, Regressor, Segmenter, Stage
 from pipeline.stages.biomarkers import Quantify
 from pipeline.stages.detection import DetectPhases
 from pipeline.stages.quality import CheckQuality
+from pipeline.stages.regression import RegressVolumes
 from pipeline.stages.relevance import FindRelevantSlices, refuse_uncovered
 from pipeline.stages.segmentation import SegmentCine
 
@@ -18,14 +19,18 @@ def cine_stages(
     localiser: Localiser,
     segmenter: Segmenter,
     detector: Detector | None = None,
+    regressor: Regressor | None = None,
 ) -> tuple[Stage, ...]:
     """The cine chain from the stack to the checked biomarkers."""
     return (
         FindRelevantSlices(localiser, settings.relevance_threshold),
         DetectPhases(segmenter, settings.min_phases_for_detection, detector),
         SegmentCine(segmenter),
+        *(() if regressor is None else (RegressVolumes(regressor),)),
         Quantify(),
-        CheckQuality(settings.min_phases_for_detection, segmenter.card),
+        CheckQuality(
+            settings.min_phases_for_detection, segmenter.card, regressor.card if regressor else None
+        ),
     )
 
 
@@ -103,6 +108,7 @@ def build_cine_pipeline(settings: CineSettings, worker: WorkerSettings) -> CineP
         numeric_backend,
         set_threads,
     )
+    from models.regressor import VolumeRegressor
 
     device = choose_device(worker.device)
     set_threads(worker.threads)
@@ -111,5 +117,10 @@ def build_cine_pipeline(settings: CineSettings, worker: WorkerSettings) -> CineP
     detector = (
         None if settings.detector == LV_AREA_CURVE else PhaseDetector(settings.detector, device)
     )
-    stages = cine_stages(settings, localiser, segmenter, detector)
+    regressor = (
+        VolumeRegressor(settings.regressor, device)
+        if settings.volume_method == "regression"
+        else None
+    )
+    stages = cine_stages(settings, localiser, segmenter, detector, regressor)
     return CinePipeline(stages, device, numeric_backend(device))

@@ -122,7 +122,8 @@ class ObjectFinding(_Finding):
     sop_class_uid: str
     sop_instance_uid: str
     role: str = Field(
-        description="sr, seg_ed or seg_es; a suffix where the source slices have a series each."
+        description="sr, seg_ed, seg_es, explanation_ed or explanation_es; "
+        "a suffix where the source slices have a series each."
     )
     segments: tuple[str, ...] = Field(description="Labels of the segments; empty for a report.")
 

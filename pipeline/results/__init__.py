@@ -23,8 +23,9 @@ def write_results(case: CineCase, context: ResultContext) -> tuple[ResultObject,
     Returns
     -------
     tuple of ResultObject
-        One SEG per key phase and source series that has a mask (PS3.3 A.51), then the TID 1500
-        report in a Comprehensive 3D SR (PS3.3 A.35.13), which is always there.
+        One SEG per key phase and source series that has a mask (PS3.3 A.51), likewise what
+        explains a volume by regression, then the TID 1500 report in a Comprehensive 3D SR
+        (PS3.3 A.35.13), which is always there.
     """
     from pipeline.results.common import ResultBasis
     from pipeline.results.seg import write_segmentations

@@ -43,10 +43,14 @@ class Structure:
     colour: tuple[int, int, int]
 
 
+LV_EXPLANATION = 4
+"""Beside the label values of a segmentation: where regression saw the volume that it states."""
+
 STRUCTURES: Mapping[int, Structure] = {
     LV_CAVITY: Structure(SEGMENT_LABELS[LV_CAVITY], LEFT_VENTRICLE, (222, 60, 60)),
     LV_MYOCARDIUM: Structure(SEGMENT_LABELS[LV_MYOCARDIUM], LV_MYOCARDIUM_SITE, (70, 200, 90)),
     RV_CAVITY: Structure(SEGMENT_LABELS[RV_CAVITY], RIGHT_VENTRICLE, (70, 120, 235)),
+    LV_EXPLANATION: Structure("LV cavity, explanation", LEFT_VENTRICLE, (240, 190, 60)),
 }
 
 

@@ -73,8 +73,8 @@ class ResultObject:
     Attributes
     ----------
     role : str
-        ``sr``, ``seg_ed`` or ``seg_es``; a suffix tells the SEGs of one phase apart where the
-        slices have a series each.
+        ``sr``, ``seg_ed``, ``seg_es``, ``explanation_ed`` or ``explanation_es``; a suffix tells
+        the SEGs of one phase apart where the slices have a series each.
     dataset : Dataset
         With file meta information, ready to save.
     segments : tuple of str
@@ -126,10 +126,10 @@ def models_of(case: CineCase) -> tuple[ModelUse, ...]:
     return tuple(dict.fromkeys(model for stage in case.provenance for model in stage.models))
 
 
-def drawing_model(basis: ResultBasis) -> ModelUse:
-    """The network that drew the masks; the node itself where no network is named."""
+def model_of(stage_name: str, basis: ResultBasis) -> ModelUse:
+    """The network of a stage; the node itself where no network is named."""
     for stage in basis.case.provenance:
-        if stage.stage == "segmentation" and stage.models:
+        if stage.stage == stage_name and stage.models:
             return stage.models[-1]
     return ModelUse(NODE_MODEL, basis.context.software_version, "none", "Apache-2.0")
 

@@ -37,6 +37,7 @@ from pipeline.results.codes import (
     END_SYSTOLE,
     INDEX,
     LEFT_VENTRICLE,
+    LV_EXPLANATION,
     PAPILLARY_INCLUDED,
     PAPILLARY_MUSCLES,
     QUANTITIES,
@@ -47,7 +48,7 @@ from pipeline.results.codes import (
     Quantity,
     in_report,
 )
-from pipeline.results.common import ResultBasis, drawing_model
+from pipeline.results.common import ResultBasis, model_of
 from pipeline.results.seg import WrittenSegmentation, subject
 from pipeline.results.source import is_citable
 from pipeline.results.uids import tracking_uid
@@ -100,7 +101,9 @@ def _structure_groups(
     written: Sequence[WrittenSegmentation],
     found: Mapping[str, Biomarker],
 ) -> Iterator[Group]:
-    for phase, value, name in _STRUCTURE_GROUPS:
+    for phase, structure, name in _STRUCTURE_GROUPS:
+        is_regressed = structure == LV_CAVITY and basis.case.regression is not None
+        value = LV_EXPLANATION if is_regressed else structure
         holders = [seg for seg in written if seg.phase is phase and value in seg.segments]
         biomarkers = [found[name]] if name in found else []
         if holders or biomarkers:
@@ -112,7 +115,8 @@ def _structure_groups(
 
 
 def _about_structure(phase: KeyPhase, value: int, basis: ResultBasis) -> dict[str, Any]:
-    structure, model = STRUCTURES[value], drawing_model(basis)
+    structure = STRUCTURES[value]
+    model = model_of("regression" if value == LV_EXPLANATION else "segmentation", basis)
     evaluations = [QualitativeEvaluation(CARDIAC_CYCLE_PHASE, phase.code)]
     if value != RV_CAVITY:
         evaluations.append(QualitativeEvaluation(PAPILLARY_MUSCLES, PAPILLARY_INCLUDED))

@@ -1,4 +1,7 @@
-"""Segmentation objects of the key phases (PS3.3 A.51): what was drawn on which source image."""
+"""Segmentation objects of the key phases (PS3.3 A.51): what was drawn on which source image.
+
+What explains a volume by regression is written in the same way, as objects of their own.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
@@ -17,6 +20,7 @@ from pipeline.results.codes import (
     END_DIASTOLE,
     END_SYSTOLE,
     HEART,
+    LV_EXPLANATION,
     STRUCTURES,
     KeyPhase,
 )
@@ -25,10 +29,10 @@ from pipeline.results.common import (
     ObjectIdentity,
     ResultBasis,
     ResultObject,
-    drawing_model,
     equipment,
     finished,
     identify,
+    model_of,
 )
 from pipeline.results.source import (
     SourceImage,
@@ -39,7 +43,19 @@ from pipeline.results.source import (
 )
 from pipeline.results.uids import hashed_uid, tracking_uid
 
-_SERIES_NUMBERS: Mapping[str, int] = {"ed": 9002, "es": 9003}
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """What the masks of an object are: words of its series, and the stage that drew them."""
+
+    role: str
+    series_numbers: Mapping[str, int]
+    words: str
+    stage: str
+
+
+_SEGMENTATION = _Kind("seg", {"ed": 9002, "es": 9003}, "segmentation", "segmentation")
+_EXPLANATION = _Kind("explanation", {"ed": 9004, "es": 9005}, "explanation", "regression")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +79,7 @@ class WrittenSegmentation:
 class _Drawing:
     """Masks of one phase on the images of one source series; labels uint8 [n, y, x]."""
 
+    kind: _Kind
     phase: KeyPhase
     images: tuple[SourceImage, ...]
     labels: UInt8
@@ -76,12 +93,24 @@ class _Drawing:
 def write_segmentations(
     basis: ResultBasis,
 ) -> tuple[WrittenSegmentation, ...]:
-    """Write ED and ES, one SEG for each source series that has a mask."""
+    """Write ED and ES, one SEG of each kind for each source series that has a mask."""
     return tuple(
         _write(drawing, role, basis)
+        for kind, labels in _label_maps(basis.case)
         for phase, index in key_phases(basis.case)
-        for role, drawing in _drawings(basis, phase, index)
+        for role, drawing in _drawings(basis, kind, phase, index, labels[phase.name])
     )
+
+
+def _label_maps(case: CineCase) -> Iterator[tuple[_Kind, Mapping[str, UInt8]]]:
+    """Label maps [z, y, x] of ED and ES by their names, of each kind there is."""
+    if case.phases is not None and case.segmentation is not None:
+        labels = case.segmentation.labels
+        yield _SEGMENTATION, {"ed": labels[case.phases.ed], "es": labels[case.phases.es]}
+    if case.regression is not None:
+        masks = {"ed": case.regression.explanation_ed, "es": case.regression.explanation_es}
+        marked = {name: np.uint8(LV_EXPLANATION) * mask for name, mask in masks.items()}
+        yield _EXPLANATION, marked
 
 
 def key_phases(case: CineCase) -> tuple[tuple[KeyPhase, int], ...]:
@@ -96,16 +125,15 @@ def subject(phase: KeyPhase, value: int) -> str:
     return f"{STRUCTURES[value].label} {phase.short}"
 
 
-def _drawings(basis: ResultBasis, phase: KeyPhase, index: int) -> Iterator[tuple[str, _Drawing]]:
+def _drawings(
+    basis: ResultBasis, kind: _Kind, phase: KeyPhase, index: int, labels: UInt8
+) -> Iterator[tuple[str, _Drawing]]:
     """Role and masks per source series.
 
     The series that gave the stack its seed has the plain role, so that a stack that turns out to be
     split keeps its first result series.
     """
-    stack, segmentation = basis.case.stack, basis.case.segmentation
-    if segmentation is None:
-        return
-    labels = segmentation.labels[index]
+    stack = basis.case.stack
     drawn = [z for z in range(len(labels)) if labels[z].any() and stack.sources[index][z]]
     images = source_images(stack, index, drawn)
     for series in dict.fromkeys(image.cell.series_instance_uid for image in images):
@@ -113,8 +141,13 @@ def _drawings(basis: ResultBasis, phase: KeyPhase, index: int) -> Iterator[tuple
         is_plain = len(stack.series_instance_uids) == 1 or series == basis.context.series_seed
         suffix = "" if is_plain else f".{int(hashed_uid(series)[5:]) % 10**8:08d}"
         yield (
-            f"seg_{phase.name}{suffix}",
-            _Drawing(phase, tuple(images[i] for i in chosen), labels[[drawn[i] for i in chosen]]),
+            f"{kind.role}_{phase.name}{suffix}",
+            _Drawing(
+                kind,
+                phase,
+                tuple(images[i] for i in chosen),
+                labels[[drawn[i] for i in chosen]],
+            ),
         )
 
 
@@ -139,12 +172,12 @@ def _build(drawing: _Drawing, identity: ObjectIdentity, basis: ResultBasis) -> D
         segmentation_type=SegmentationTypeValues.BINARY,
         segment_descriptions=_descriptions(drawing, basis),
         series_instance_uid=identity.series_instance_uid,
-        series_number=_SERIES_NUMBERS[drawing.phase.name],
+        series_number=drawing.kind.series_numbers[drawing.phase.name],
         sop_instance_uid=identity.sop_instance_uid,
         instance_number=basis.context.instance_number,
-        content_label=f"{drawing.phase.short}_SEGMENTATION",
+        content_label=f"{drawing.phase.short}_{drawing.kind.words.upper()}",
         content_description=DISCLAIMER,
-        series_description=f"Cardiac CAD {drawing.phase.short} segmentation",
+        series_description=f"Cardiac CAD {drawing.phase.short} {drawing.kind.words}",
         **equipment(basis.context),
     )
 
@@ -166,7 +199,7 @@ def _numbered(drawing: _Drawing) -> UInt8:
 
 
 def _descriptions(drawing: _Drawing, basis: ResultBasis) -> Sequence[SegmentDescription]:
-    model = drawing_model(basis)
+    model = model_of(drawing.kind.stage, basis)
     algorithm = hd.AlgorithmIdentificationSequence(
         name=model.name,
         family=AI_FAMILY,

@@ -45,7 +45,9 @@ CHECK_TITLES: Mapping[str, str] = {
     "stroke_volume_agreement": "LV and RV stroke volumes",
     "mass_plausibility": "LV mass",
     "mass_conservation": "Myocardium at end diastole and end systole",
+    "lv_volume_agreement": "LV volumes by regression and by segmentation",
     "lv_known_error": "LV accuracy",
+    "lv_mass_known_error": "LV mass accuracy",
     "rv_known_error": "RV accuracy",
 }
 _VERDICTS: Mapping[Verdict, str] = {
@@ -80,7 +82,7 @@ def _statements(case: CineCase) -> Iterator[ContentItem]:
             doubts.append(f"Image stack: {note}.")
     for doubt in doubts:
         yield _text(FINDING, doubt)
-    for sentence in (*_passed(case.quality), *_phases(case), *_slices(case)):
+    for sentence in (*_passed(case.quality), *_method(case), *_phases(case), *_slices(case)):
         yield _text(COMMENT, sentence)
     yield CodeContentItem(PAPILLARY_MUSCLES, PAPILLARY_INCLUDED, RelationshipTypeValues.CONTAINS)
     for note in header_notes(case.stack):
@@ -91,6 +93,15 @@ def _statements(case: CineCase) -> Iterator[ContentItem]:
 
 def _text(name: Code, sentence: str) -> TextContentItem:
     return TextContentItem(name, sentence, RelationshipTypeValues.CONTAINS)
+
+
+def _method(case: CineCase) -> Iterator[str]:
+    if case.regression is not None:
+        yield (
+            "LV volumes, and what derives from them, were measured by regression: a network that "
+            "learned from volumes alone. Its explanation segments show where it saw the volume, "
+            "not a contour. Mass and RV were segmented."
+        )
 
 
 def _phases(case: CineCase) -> Iterator[str]:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from models.ed_es_detector import FrameReading
     from models.predict import Localisation
     from models.registry import Card
+    from models.regressor import RegressedVolume
 
 
 class Stage(Protocol):
@@ -76,6 +77,21 @@ class Detector(Protocol):
         centre_yx: tuple[float, float],
     ) -> "tuple[FrameReading, FrameReading]":
         """Read ED and ES from frames [t, z, y, x] of the slices that show the ventricle."""
+        ...
+
+
+class Regressor(Protocol):
+    """Measures the LV without contours; `card` describes the network."""
+
+    card: "Card"
+
+    def __call__(
+        self,
+        images: Float32,
+        pixel_spacing_mm: tuple[float, float],
+        centre_yx: tuple[float, float],
+    ) -> "RegressedVolume":
+        """Measure the images [z, y, x] of one phase that show the ventricle."""
         ...
 
 

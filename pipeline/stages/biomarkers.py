@@ -54,7 +54,9 @@ class Quantify:
         lv, rv = (volume_curve_ml(labels, code, stack) for code in (LV_CAVITY, RV_CAVITY))
         myocardium = volume_curve_ml(labels, LV_MYOCARDIUM, stack)
         ed, es = case.phases.ed, case.phases.es
-        left = _ventricle("lv", LV_CAVITY, float(lv[ed]), float(lv[es]))
+        regression = case.regression
+        volumes = (lv[ed], lv[es]) if regression is None else (regression.edv_ml, regression.esv_ml)
+        left = _ventricle("lv", LV_CAVITY, *map(float, volumes))
         right = _ventricle("rv", RV_CAVITY, float(rv[ed]), float(rv[es]))
         volume = _segmented("lv_mass", LV_MYOCARDIUM, float(myocardium[ed]), "end diastole")
         mass = _derived("lv_mass", "g", lambda ml: ml * MYOCARDIAL_DENSITY_G_PER_ML, volume)

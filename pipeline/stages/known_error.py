@@ -4,7 +4,7 @@ A single error says little of the next patient, a mean one does: it shifts every
 reads the card alone, so that weights with a better card end it by themselves.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from pipeline.case import QualityFinding, Verdict
@@ -23,27 +23,36 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     "ef": ("ejection fraction", "points"),
     "mass": ("mass", "g"),
 }
+MASS = ("mass",)
+VOLUMES = tuple(quantity for quantity in _WORDS if quantity not in MASS)
 # Hearts that the product draws itself are no patients.
 _NO_PATIENTS = "test_synthetic"
 
 
-def check_known_error(side: Literal["lv", "rv"], card: "Card") -> QualityFinding:
-    """`lv_known_error`, `rv_known_error`: mean errors of the segmenter on sets of test patients.
+def check_known_error(
+    side: Literal["lv", "rv"], card: "Card", quantities: tuple[str, ...] = (*VOLUMES, *MASS)
+) -> QualityFinding:
+    """`lv_known_error`, `rv_known_error`: mean errors of a network on sets of test patients.
 
-    The card states them as `metrics.test_<set>.<side>_edv_error_ml_mean` and the like; that of the
-    stroke volume follows from EDV and ESV.
+    `lv_mass_known_error` where the mass comes from another network than the volumes. The card
+    states them as `metrics.test_<set>.<side>_edv_error_ml_mean` and the like; that of the stroke
+    volume follows from EDV and ESV.
     """
-    check, name = f"{side}_known_error", side.upper()
-    stated = {of: errors for of, figures in _sets(card) if (errors := _errors(side, figures))}
+    subject = f"{side}_mass" if quantities == MASS else side
+    check, name = f"{subject}_known_error", side.upper()
+    stated = {}
+    for of, figures in _sets(card):
+        errors = _errors(side, figures)
+        if known := {quantity: errors[quantity] for quantity in quantities if quantity in errors}:
+            stated[of] = known
     if not stated:
         reason = f"not checked: no {name} errors on test patients are known of network {card.name}"
-        concerns = tuple(one for one in VOLUMETRIC if _quantity(one).startswith(side))
+        concerns = _biomarkers(side, quantities)
         return QualityFinding(check, Verdict.REVIEW, reason, concerns=concerns)
     large = {of: found for of, errors in stated.items() if (found := _large(errors))}
     if not large:
         return QualityFinding(check, Verdict.OK, f"no large mean error of the {name} is known")
-    biased = {f"{side}_{quantity}" for errors in large.values() for quantity in errors}
-    concerns = tuple(one for one in VOLUMETRIC if _quantity(one) in biased)
+    concerns = _biomarkers(side, {quantity for errors in large.values() for quantity in errors})
     reason = "; ".join(
         f"in {of} the network measured on average {_told(name, errors)}"
         for of, errors in large.items()
@@ -88,6 +97,12 @@ def _told(side: str, errors: Mapping[str, float]) -> str:
         way = "high" if error > 0 else "low"
         said.append(f"{side} {words} {abs(error):.1f} {unit} too {way}")
     return ", ".join(said)
+
+
+def _biomarkers(side: str, quantities: Collection[str]) -> tuple[str, ...]:
+    """The biomarkers that come from some quantities of one ventricle."""
+    measured = {f"{side}_{quantity}" for quantity in quantities}
+    return tuple(one for one in VOLUMETRIC if _quantity(one) in measured)
 
 
 def _quantity(biomarker: str) -> str:

@@ -5,7 +5,7 @@ back; `withhold` is the one place where they are taken. Where a threshold cites 
 measured on the expert labels of its patients 001-100 at ED and ES.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -31,7 +31,7 @@ from pipeline.stages.biomarkers import (
 )
 from pipeline.stages.coverage import check_coverage
 from pipeline.stages.detection import cyclic_distance, extremes
-from pipeline.stages.known_error import check_known_error
+from pipeline.stages.known_error import MASS, VOLUMES, check_known_error
 from pipeline.stages.masks import elongation, open_ring_share
 from pipeline.stages.relevance import middle_slices
 
@@ -49,6 +49,9 @@ PLATEAU_SHARE = 0.03
 # Both ventricles pump the same blood. Valve disease and shunts break this, so it asks for review.
 MAX_STROKE_DIFFERENCE_SHARE = 0.35
 MAX_STROKE_DIFFERENCE_ML = 20.0
+# Two ways to measure one volume; that by regression errs by some 10 ml on average.
+MAX_METHODS_DIFFERENCE_SHARE = 0.2
+MAX_METHODS_DIFFERENCE_ML = 20.0
 # Wide enough for children and for extreme hypertrophy (ACDC: 34 to 273 g).
 MASS_RANGE_G = (15.0, 500.0)
 # Myocardium hardly changes its mass in a beat; of experts' labels none differs more (ACDC: 0.47).
@@ -70,14 +73,17 @@ class CheckQuality:
         Fewer cardiac phases than this ask for review.
     card : Card
         Of the network that segments; its known errors ask for review.
+    regressor_card : Card, optional
+        Of the network that measures LV volumes in place of the segmentation.
     """
 
     name = "quality"
     models: tuple[ModelUse, ...] = ()
 
-    def __init__(self, min_phases: int, card: "Card") -> None:
+    def __init__(self, min_phases: int, card: "Card", regressor_card: "Card | None" = None) -> None:
         self._min_phases = min_phases
         self._card = card
+        self._regressor_card = regressor_card
 
     def __call__(self, case: CineCase) -> CineCase:
         """Return the case with its findings, and its biomarkers as far as they stand."""
@@ -99,10 +105,19 @@ class CheckQuality:
         findings = (
             *check_coverage(case),
             *(check(case) for check in checks),
-            check_known_error("lv", self._card),
-            check_known_error("rv", self._card),
+            *check_methods(case),
+            *self._check_known_errors(),
         )
         return withhold(replace(case, quality=findings))
+
+    def _check_known_errors(self) -> Iterator[QualityFinding]:
+        """Judge each number by the network that it comes from."""
+        if self._regressor_card is None:
+            yield check_known_error("lv", self._card)
+        else:
+            yield check_known_error("lv", self._regressor_card, VOLUMES)
+            yield check_known_error("lv", self._card, MASS)
+        yield check_known_error("rv", self._card)
 
     def _check_phases(self, case: CineCase) -> QualityFinding:
         n_phases = len(case.stack.frames)
@@ -207,7 +222,7 @@ def check_ring(case: CineCase) -> QualityFinding:
 
 def check_amplitude(case: CineCase) -> QualityFinding:
     """`curve_range`: the LV volume changes over the cycle."""
-    ed_ml, es_ml = _ed_and_es_ml(case, LV_CAVITY)
+    ed_ml, es_ml = _stated_lv_ml(case)
     if ed_ml <= 0:
         return _unchecked("curve_range", "no LV cavity was found at end diastole")
     share = (ed_ml - es_ml) / ed_ml
@@ -249,6 +264,39 @@ def check_stroke_volumes(case: CineCase) -> QualityFinding:
         reason = f"LV and RV stroke volumes differ by {difference:.0f} ml"
         return QualityFinding(check, Verdict.REVIEW, reason, difference)
     return QualityFinding(check, Verdict.OK, "LV and RV stroke volumes agree", difference)
+
+
+def check_methods(case: CineCase) -> Iterator[QualityFinding]:
+    """`lv_volume_agreement`: regressed LV volumes are explained, and like the segmented."""
+    regression = case.regression
+    if regression is None:
+        return
+    check, doubts, concerns, apart = "lv_volume_agreement", [], [], 0.0
+    stated, segmented = _stated_lv_ml(case), _ed_and_es_ml(case, LV_CAVITY)
+    shown = regression.explanation_ed, regression.explanation_es
+    for phase, one_ml, other_ml, mask in zip(("ed", "es"), stated, segmented, shown, strict=True):
+        apart = max(apart, abs(one_ml - other_ml))
+        if not mask.any():
+            doubts.append(f"nothing in the images explains the {phase.upper()} volume")
+        elif not _alike(one_ml, other_ml):
+            doubts.append(
+                f"the {phase.upper()} volume is {one_ml:.0f} ml by regression and "
+                f"{other_ml:.0f} ml by segmentation"
+            )
+        else:
+            continue
+        concerns += [f"lv_{phase}v", f"lv_{phase}v_index"]
+    if doubts:
+        named = (*concerns, *LV_STROKE)
+        yield QualityFinding(check, Verdict.REVIEW, "; ".join(doubts), apart, concerns=named)
+    else:
+        reason = "LV volumes by regression and by segmentation agree"
+        yield QualityFinding(check, Verdict.OK, reason, apart)
+
+
+def _alike(one_ml: float, other_ml: float) -> bool:
+    allowed = MAX_METHODS_DIFFERENCE_SHARE * (one_ml + other_ml) / 2
+    return abs(one_ml - other_ml) <= max(allowed, MAX_METHODS_DIFFERENCE_ML)
 
 
 def check_mass(case: CineCase) -> QualityFinding:
@@ -300,6 +348,13 @@ def _ed_and_es_ml(case: CineCase, code: int) -> tuple[float, float]:
     """Volume of one structure at ED and at ES."""
     ed, es = volume_curve_ml(_labels(case)[[_phases(case).ed, _phases(case).es]], code, case.stack)
     return float(ed), float(es)
+
+
+def _stated_lv_ml(case: CineCase) -> tuple[float, float]:
+    """LV volume at ED and at ES by the method whose volumes are stated."""
+    if case.regression is None:
+        return _ed_and_es_ml(case, LV_CAVITY)
+    return case.regression.edv_ml, case.regression.esv_ml
 
 
 def _middle_labels(case: CineCase) -> UInt8:

@@ -10,6 +10,7 @@ from dicom_node.measure import NodeChain, evaluate_model
 from models.ed_es_detector import FrameReading
 from models.predict import HeartLocaliser, StackSegmenter
 from models.registry import WEIGHTS_FOLDER, WeightsError, build, card, save_weights
+from models.regressor import RegressedVolume
 from models.synthetic.cine import synthesise_cine
 from models.training import evaluate, synthetic
 from models.training.cards import write_card
@@ -32,8 +33,8 @@ def test_the_chain_labels_and_times_a_heart(chain):
     assert dice(labels == 1, cine.labels[pair] == 1) > 0.85
     frames = np.roll(cine.frames, 3, axis=0)
     ed, es = chain.phases(frames, *geometry)
-    assert cyclic_frames(ed, cine.ed + 3, 8) <= 1
-    assert cyclic_frames(es, cine.es + 3, 8) <= 1
+    assert cyclic_frames(ed.frame, cine.ed + 3, 8) <= 1
+    assert cyclic_frames(es.frame, cine.es + 3, 8) <= 1
 
 
 def test_what_the_chain_rejects_is_labelled_empty_and_has_no_phases(chain):
@@ -52,7 +53,29 @@ def test_the_detector_of_the_chain_tells_the_phases():
 
     cine = synthesise_cine(3, phases=8, slices=8)
     chain = NodeChain(card("cine_unet"), HeartLocaliser(), StackSegmenter(), Fixed())
-    assert chain.phases(cine.frames, cine.pixel_spacing_mm, cine.slice_spacing_mm) == (5, 1)
+    found = chain.phases(cine.frames, cine.pixel_spacing_mm, cine.slice_spacing_mm)
+    assert found == Fixed()(cine.frames)
+
+
+def test_the_regressor_of_the_chain_sees_the_slices_that_show_the_ventricle():
+    class Counting:
+        card = card("cine_unet")
+
+        def __call__(self, images, *_):
+            masks = np.ones(images.shape, dtype=bool)
+            return RegressedVolume(np.full(len(images), 100.0), masks, masks)
+
+    cine = synthesise_cine(3, phases=8, slices=8)
+    geometry = cine.pixel_spacing_mm, cine.slice_spacing_mm
+    chain = NodeChain(card("cine_unet"), HeartLocaliser(), StackSegmenter(), regressor=Counting())
+    pair = chain.regressed(cine.frames[[cine.ed, cine.es]], *geometry)
+    shown = [int(found.explanation.any(axis=(1, 2)).sum()) for found in pair]
+    assert shown[0] == shown[1] >= 5
+    assert [len(found.area_mm2) for found in pair] == [8, 8]
+    assert pair[0].area_mm2.sum() == 100.0 * shown[0]
+    noise = np.random.default_rng(0).rayleigh(30, (2, 6, 96, 96)).astype(np.float32)
+    with pytest.raises(CaseError, match="no_left_ventricle"):
+        chain.regressed(noise, (1.4, 1.4), 8.0)
 
 
 def write_untrained(folder, recipe):
@@ -91,6 +114,7 @@ def test_a_detector_of_frames_is_measured_in_the_chain(tmp_path, monkeypatch):
     path = evaluate_model("tiny", tmp_path, tmp_path, weights=tmp_path, say=lambda _: None)
     content = json.loads(path.with_suffix(".json").read_text())
     assert content["frames"]["summary"]["acdc"]["ed_error_frames"]["n"] == 1
+    assert {"ed_error_frames_naive", "to_review"} <= set(content["frames"]["summary"]["acdc"])
     assert content["sets"] == {}
     assert "## ED and ES frames, acdc: unseen scanner" in path.read_text()
 

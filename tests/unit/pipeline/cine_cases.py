@@ -12,6 +12,7 @@ from pydicom import Dataset
 
 from config.schema import CineSettings
 from models.registry import Card
+from models.regressor import RegressedVolume
 from pipeline.case import LV_CAVITY, LV_MYOCARDIUM, RV_CAVITY, CineCase, CineStack, FrameSource
 from pipeline.cine import CinePipeline, cine_stages
 
@@ -76,8 +77,26 @@ class OracleSegmenter:
         return frames[:, slices].astype(np.uint8)
 
 
-def oracle_pipeline(settings: CineSettings | None = None) -> CinePipeline:
-    stages = cine_stages(settings or CineSettings(), OracleLocaliser(), OracleSegmenter())
+class OracleRegressor:
+    """Finds the cavity of the frames, its area times `scale`."""
+
+    card = card("oracle_regressor")
+
+    def __init__(self, scale: float = 1.0) -> None:
+        self.scale = scale
+
+    def __call__(self, images, pixel_spacing_mm, centre_yx):
+        cavity = images == LV_CAVITY
+        area = cavity.sum(axis=(1, 2)) * np.prod(pixel_spacing_mm) * self.scale
+        return RegressedVolume(area, cavity, cavity)
+
+
+def oracle_pipeline(
+    settings: CineSettings | None = None, regressor: OracleRegressor | None = None
+) -> CinePipeline:
+    stages = cine_stages(
+        settings or CineSettings(), OracleLocaliser(), OracleSegmenter(), regressor=regressor
+    )
     return CinePipeline(stages, "cpu", "oracle")
 
 
@@ -151,9 +170,10 @@ def drawn_labels(phases: int = 12, slices: int = 12, size: int = 96, es: int = 4
     return labels
 
 
-def drawn_case(**changes: object) -> CineCase:
+def drawn_case(regressor: OracleRegressor | None = None, **changes: object) -> CineCase:
     """The drawn heart, measured with oracles; `changes` alter the stack beforehand."""
-    return oracle_pipeline().run(replace(label_stack(drawn_labels()), **changes))
+    stack = replace(label_stack(drawn_labels()), **changes)
+    return oracle_pipeline(regressor=regressor).run(stack)
 
 
 def value(case: CineCase, name: str) -> float | None:

@@ -28,6 +28,7 @@ from pipeline.case import (
     ModelUse,
     Phases,
     QualityFinding,
+    Regression,
     Relevance,
     Segmentation,
     StageRecord,
@@ -59,6 +60,7 @@ MODELS = (
     ModelUse("heart_localiser", "1.0.0", "a" * 64, "CC BY-NC-SA 4.0"),
     ModelUse("cine_unet", "2.1.0", "b" * 64, "CC BY-NC-SA 4.0"),
 )
+REGRESSOR = ModelUse("cine_volume_regression", "3.0.0", "d" * 64, "CC BY-NC-SA 4.0")
 VALUES = {
     "lv_edv": (151.25, "ml"),
     "lv_esv": (60.5, "ml"),
@@ -117,6 +119,7 @@ def make_case(
     header: Mapping[str, Any] | None = None,
     labels: np.ndarray | None = None,
     withheld: Mapping[str, str] | None = None,
+    regression: Regression | None = None,
 ) -> CineCase:
     """Build a case of concentric discs; `holes` are (phase, slice) cells without an image."""
     attributes = {**PATIENT, **(header or {})}
@@ -127,6 +130,7 @@ def make_case(
         Relevance(np.where(relevant, 0.9, 0.1), relevant, (16.0, 20.0)),
         Phases(ED, ES),
         Segmentation(disc_labels() if labels is None else labels),
+        regression,
         {"lv": np.linspace(60, 150, PHASES), "rv": np.linspace(70, 160, PHASES)},
         make_biomarkers(withheld or {}),
         (
@@ -136,6 +140,7 @@ def make_case(
         (
             StageRecord("relevance", 0.5, "cpu", MODELS[:1]),
             StageRecord("segmentation", 1.5, "cpu", MODELS[1:]),
+            *([StageRecord("regression", 0.5, "cpu", (REGRESSOR,))] if regression else []),
             StageRecord("biomarkers", 0.1, "cpu"),
         ),
     )
@@ -146,6 +151,15 @@ def make_biomarkers(withheld: Mapping[str, str]) -> tuple[Biomarker, ...]:
         Biomarker(name, None if name in withheld else value, unit, withheld.get(name))
         for name, (value, unit) in VALUES.items()
     )
+
+
+def make_regression() -> Regression:
+    """What explains it: rings, which are in no label map, on slices 1 to 3 at ED and 2 at ES."""
+    y, x = np.mgrid[:ROWS, :COLUMNS]
+    ring = np.abs(np.hypot(y - 16, x - 22) - 6) < 2
+    ed, es = np.zeros((2, SLICES, ROWS, COLUMNS), bool)
+    ed[1:4], es[2] = ring, ring
+    return Regression(*(VALUES[name][0] for name in ("lv_edv", "lv_esv")), ed, es)
 
 
 def disc_labels() -> np.ndarray:

@@ -16,7 +16,7 @@ from pipeline.results import NODE_MANUFACTURER, write_results
 from pipeline.results.codes import PRIVATE_SCHEME, QUANTITIES, in_report
 from pipeline.results.source import tolerant_headers
 from pipeline.results.statements import CHECK_TITLES
-from tests.unit.pipeline.cine_cases import drawn_case
+from tests.unit.pipeline.cine_cases import OracleRegressor, drawn_case
 from tests.unit.pipeline.result_cases import (
     CONTEXT,
     ED,
@@ -381,7 +381,7 @@ def test_texts_are_sentences_in_plain_words():
 
 
 def test_every_check_of_the_chain_has_a_title():
-    checks = {finding.check for finding in drawn_case().quality}
+    checks = {finding.check for finding in drawn_case(OracleRegressor()).quality}
     assert checks == CHECK_TITLES.keys()
 
 
