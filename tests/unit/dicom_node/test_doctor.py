@@ -1,6 +1,8 @@
 """What `dicom-node doctor` says of the configuration."""
 
 import socket
+import subprocess
+import sys
 
 import pytest
 
@@ -33,3 +35,20 @@ def test_says_why_an_archive_cannot_be_reached(tmp_path, capsys):
     settings = Settings(destinations=[archive], storage={"folder": tmp_path / "data"})
     assert not examine(settings)
     assert "no connection (Connection refused)" in " ".join(capsys.readouterr().out.split())
+
+
+REGRESSION = '[pipelines.cine]\nvolume_method = "regression"\nregressor = "nowhere"\n'
+
+
+@pytest.mark.parametrize("command", ["doctor", "serve"])
+def test_a_network_without_weights_is_named_before_anything_is_served(command, tmp_path):
+    config = tmp_path / "node.toml"
+    config.write_text(REGRESSION + '[node]\nhost = "127.0.0.1"\n[storage]\nfolder = "data"\n')
+    run = subprocess.run(
+        [sys.executable, "-m", "dicom_node", command, "--config", config],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert run.returncode != 0
+    assert "no model 'nowhere'" in run.stdout + run.stderr
+    assert "Traceback" not in run.stderr
+    assert not (tmp_path / "data").exists()
