@@ -22,7 +22,8 @@ test: peers check
 	$(BIN)/pytest tests/integration tests/acceptance -m "not campaign" --durations=15
 
 campaign: peers check
-	$(BIN)/pytest --durations=30
+	$(BIN)/pytest tests/unit --numprocesses 2 --dist loadfile
+	$(BIN)/pytest tests/integration tests/acceptance --durations=30
 
 benchmark: peers $(VENV)/.installed-test
 	$(BIN)/python -m tests.benchmarks
