@@ -1,32 +1,54 @@
-"""Keep the logits of the shipped weights: `python tests/golden/make_golden.py` after an export."""
+"""Keep what the shipped weights give: `python -m tests.golden.make_golden` after an export."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from models.preprocess import CropGrid, crop, normalise
-from models.registry import load, names
+from models.registry import Card, card, load, names
 from models.synthetic.cine import synthesise_cine
+
+FOLDER = Path(__file__).parent
+
+
+def inputs_of(images: Tensor, described: Card) -> Tensor:
+    """Input of the network of a card, made of slices uint8 [z, y, x]."""
+    normal = normalise(images[:, None].float())[:, 0]
+    if described.task in {"segmentation", "localisation"} and "depth" not in described.input:
+        return normal[None, : 2 * described.input.get("context", 0) + 1]
+    return normal[None, None, : described.input.get("depth")]
+
+
+def outputs_of(name: str, images: Tensor) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """What a shipped network gives for slices uint8 [z, y, x]; maps thinned out."""
+    network, described = load(name)
+    with torch.inference_mode():
+        found = network(inputs_of(images, described))
+    values: Tensor = found[0] if isinstance(found, tuple) else found
+    thinned = values[..., ::8, ::8] if values.ndim > 3 else values
+    kept: np.ndarray[Any, np.dtype[np.float32]] = thinned[0].float().numpy()
+    return kept
 
 
 def main() -> None:
     """Write one array file per model."""
     heart = synthesise_cine(7, slices=8, phases=2)
-    image = torch.from_numpy(heart.frames[0, 3].copy())[None, None]
-    middle = ((image.shape[2] - 1) / 2, (image.shape[3] - 1) / 2)
+    slices = torch.from_numpy(heart.frames[0, 1:7].copy())[:, None]
+    middle = ((slices.shape[2] - 1) / 2, (slices.shape[3] - 1) / 2)
     for name in names():
-        network, card = load(name)
-        grid = CropGrid(card.input["rows"], card.input["columns"], card.input["spacing_mm"])
-        cropped = crop(image, heart.pixel_spacing_mm, middle, grid)[0, 0]
-        kept = (cropped / cropped.max() * 255).to(torch.uint8)
-        with torch.inference_mode():
-            logits = network(normalise(kept[None, None].float()))[0, :, ::8, ::8].numpy()
+        found = card(name)
+        geometry = found.input
+        grid = CropGrid(geometry["rows"], geometry["columns"], geometry["spacing_mm"])
+        cropped = crop(slices, heart.pixel_spacing_mm, middle, grid)[:, 0]
+        images = (cropped / cropped.max() * 255).to(torch.uint8)
         np.savez_compressed(
-            Path(__file__).with_name(f"{name}.npz"),
-            image=kept.numpy(),
-            logits=logits,
-            weights_sha256=card.weights_sha256,
+            FOLDER / f"{name}.npz",
+            images=images.numpy(),
+            outputs=outputs_of(name, images),
+            weights_sha256=found.weights_sha256,
         )
 
 
