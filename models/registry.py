@@ -33,7 +33,7 @@ class Card:
     Attributes
     ----------
     name, version, task : str
-        Task is "segmentation" or "localisation".
+        Task is "segmentation", "localisation", "ed_es_detection" or "volume_regression".
     summary, intended_use, limits, licence : str
         In words; the licence is that of the weights.
     data : tuple of str
