@@ -142,8 +142,7 @@ def test_lv_volumes_refer_to_their_explanation_and_the_others_to_their_segment()
 
 def test_the_report_says_how_lv_volumes_were_measured():
     regressed, plain = (
-        read(items[-1]).to_json()
-        for items in (results(), write_results(make_case(), CONTEXT))
+        read(items[-1]).to_json() for items in (results(), write_results(make_case(), CONTEXT))
     )
     for words in ("measured by regression", f"Network {REGRESSOR.name} {REGRESSOR.version}"):
         assert words in regressed
