@@ -80,10 +80,13 @@ def open_storage(settings: StorageSettings, *, read_only: bool = False) -> Stora
     SchemaTooOld
         It was written by an older one (only with `read_only`; else it is brought up to date).
     StorageUnusable
-        The folder cannot be made, written, or (with `read_only`) looked into.
+        The folder cannot be made, written, or (with `read_only`) looked into; or it holds images
+        whose database is gone.
     """
     folder = DataFolder(settings, read_only=read_only)
     try:
+        if not read_only:
+            folder.require_database_of_files()
         database = Database(folder.database, read_only=read_only)
     except BaseException:
         folder.close()

@@ -5,10 +5,11 @@ returns (https://www.sqlite.org/pragma.html#pragma_synchronous).
 """
 
 import json
+import os
 import sqlite3
 import threading
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -68,8 +69,9 @@ class Database:
         self._lock = threading.Lock()
         self._writer = None if read_only else _engine(path, "rwc", "BEGIN IMMEDIATE")
         if self._writer is not None:
-            with self.write() as connection:
+            with _typed_errors(), self._writer.begin() as connection:
                 schema.create(connection)
+        self._path, self._file = path, path.stat()
         self._reader = _engine(path, "ro", "BEGIN")
         with self.read() as connection:
             version = schema.check_version(connection)
@@ -85,20 +87,31 @@ class Database:
         StorageFull
             The disk is full.
         StorageFault
-            The database cannot be written.
+            The database cannot be written, or its file was removed or replaced meanwhile: SQLite
+            would go on writing to one that nobody can open again.
         StorageReadOnly
             It was opened for reading.
         """
         if self._writer is None:
             raise StorageReadOnly("storage was opened for reading only")
         with _typed_errors(), self._lock, self._writer.begin() as connection:
+            self._require_same_file()
             yield connection
+            self._require_same_file()
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """One transaction that sees one moment of the database and cannot write."""
         with _typed_errors(), self._reader.begin() as connection:
             yield connection
+
+    def _require_same_file(self) -> None:
+        with suppress(OSError):
+            if os.path.samestat(self._path.stat(), self._file):
+                return
+        raise StorageFault(
+            f"{self._path.name} was removed or replaced while the node runs: stop it"
+        )
 
     def close(self) -> None:
         """Close every connection; the last one empties the write-ahead log."""

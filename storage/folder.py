@@ -87,6 +87,22 @@ class DataFolder:
                 " (storage.refuse_free_mb)"
             )
 
+    def require_database_of_files(self) -> None:
+        """Refuse a folder that holds images or results, but no database that knows them.
+
+        Raises
+        ------
+        StorageUnusable
+            It is such a folder.
+        """
+        database = self.database
+        if (not database.exists() or not database.stat().st_size) and any(self.files()):
+            raise StorageUnusable(
+                f"{database} is gone, and {self.root} holds images or results that it knew: put it"
+                ' back from a backup, or move the whole folder away (runbook, "The database is'
+                ' gone")'
+            )
+
     def instance_path(self, digest: str) -> Path:
         """Where an instance of this digest lies.
 

@@ -10,6 +10,7 @@ from storage import StorageInUse, open_storage
 from storage.errors import (
     SchemaTooNew,
     SchemaTooOld,
+    StorageFault,
     StorageMissing,
     StorageReadOnly,
     StorageUnusable,
@@ -185,3 +186,34 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     blocked.write_text("in the way")
     with pytest.raises(StorageUnusable, match="file/data"):
         open_storage(StorageSettings(folder=blocked / "data"))
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_nothing_is_stored_in_a_database_whose_file_is_gone(world, replaced):
+    world.store("1.1")
+    path = world.storage.folder.database
+    aside = path.rename(path.with_name("aside"))
+    if replaced:
+        path.write_bytes(aside.read_bytes())
+    with pytest.raises(StorageFault, match=r"node\.sqlite was removed or replaced"):
+        world.store("1.2")
+    aside.rename(path)
+    world.store("1.3")
+    current = world.storage.instances.current(STUDY)
+    assert [item.sop_instance_uid for item in current] == ["1.1", "1.3"]
+
+
+@pytest.mark.parametrize("emptied", [False, True])
+def test_images_whose_database_is_gone_are_not_forgotten(world, emptied):
+    world.store("1.1")
+    database = world.storage.folder.database
+    world.storage.close()
+    whole = database.read_bytes()
+    database.unlink()
+    if emptied:
+        database.touch()
+    with pytest.raises(StorageUnusable, match="put it back from a backup"):
+        open_storage(world.settings)
+    database.write_bytes(whole)
+    with open_storage(world.settings) as storage:
+        assert len(storage.instances.current(STUDY)) == 1
