@@ -2,8 +2,9 @@
 
 A stack allows it when none of its jobs is open, none of its deliveries is still to be made, and
 either all its current results were confirmed everywhere long enough ago, or it was rejected or
-left alone long enough ago. An instance goes when all stacks that have it, in whatever version,
-allow it. What has no destination was never delivered, and stays; so does what is parked.
+left alone long enough ago, at least a day. An instance goes when all stacks that have it, in
+whatever version, allow it. What has no destination was never delivered, and stays; so does what is
+parked.
 """
 
 from collections.abc import Sequence
@@ -35,7 +36,8 @@ from storage.states import (
 )
 
 _BATCH = 200
-_LEAST_STRAY_AGE = timedelta(days=1)
+# However short the configuration makes it: a study that still arrives looks unused at first.
+_LEAST_UNUSED_AGE = timedelta(days=1)
 
 
 class Retention:
@@ -45,7 +47,8 @@ class Retention:
         self._database = database
         self._folder = folder
         self._delivered = timedelta(days=settings.delete_delivered_after_days)
-        self._unused = timedelta(days=settings.delete_unused_after_days)
+        unused = timedelta(days=settings.delete_unused_after_days)
+        self._unused = max(unused, _LEAST_UNUSED_AGE)
 
     def candidates(self, now: datetime) -> tuple[Path, ...]:
         """Return the recorded files that may be deleted now."""
@@ -95,7 +98,7 @@ class Retention:
 
     def _delete_strays(self, now: datetime, failed: list[Path]) -> int:
         """Delete files that a crash left without a record, once they are old enough."""
-        before = (now - max(self._unused, _LEAST_STRAY_AGE)).timestamp()
+        before = (now - self._unused).timestamp()
         old = [path for path in self._folder.files() if path.stat().st_mtime <= before]
         paths = [self._folder.relative(path) for path in old]
         count = 0

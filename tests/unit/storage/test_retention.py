@@ -9,6 +9,7 @@ from config.schema import StorageSettings
 from storage import open_storage
 from storage.errors import StorageFault
 from storage.instances import StoreKind
+from storage.retention import Retention
 from storage.states import StackState
 
 SERIES = "1.2.3.4"
@@ -81,6 +82,17 @@ def test_rejected_and_left_alone_originals_have_a_time_of_their_own(world):
     world.storage.jobs.reject(world.claim(), "mixed", world.now)
     assert world.storage.retention.delete(world.later(days=29)) == 0
     assert world.storage.retention.delete(world.later(days=1)) == 2
+
+
+def test_the_first_image_of_a_study_that_still_arrives_stays_however_short_the_time(world):
+    impatient = world.settings.model_copy(
+        update={"delete_delivered_after_days": 0, "delete_unused_after_days": 0}
+    )
+    retention = Retention(world.storage.database, world.storage.folder, impatient)
+    world.store("1.1")
+    world.propose((None, {SERIES}))
+    assert retention.delete(world.later(hours=23)) == 0
+    assert retention.delete(world.later(hours=1)) == 1
 
 
 def test_what_waits_for_an_archive_keeps_a_stack_that_was_rejected_later(world):
