@@ -15,6 +15,7 @@ from pipeline.phases import (
     Cell,
     TimedCell,
     align,
+    stray,
     timed,
     usual_count,
     without_repeats,
@@ -142,8 +143,8 @@ def build_grid(headers: Iterable[InstanceHeader]) -> Grid:
     Rejection
         ``no_images``, ``mixed_patient``, ``mixed_study``, ``mixed_frame_of_reference``,
         ``no_frame_of_reference``, ``mixed_matrix``, ``no_geometry``, ``mixed_pixel_spacing``,
-        ``mixed_orientation``, ``mixed_position`` or ``no_times``. The instance at fault is named;
-        where images differ, one of the minority.
+        ``mixed_orientation``, ``mixed_position``, ``stray_time`` or ``no_times``. The instance at
+        fault is named; where images differ, one of the minority.
     """
     cells = images(headers)
     if not cells:
@@ -161,6 +162,8 @@ def build_grid(headers: Iterable[InstanceHeader]) -> Grid:
     left_out = [item.cell for _, repeats in split for item in repeats]
     for counting, _ in split:
         _refuse_shift([item.cell for item in counting], normal_of(axes))
+    if source == TRIGGER_TIME:
+        _refuse_stray_time([counting for counting, _ in split])
     arranged = _arranged([counting for counting, _ in split])
     missing_slices, uneven = spacing_faults(distances_mm)
     instances = declared_instances(cells, len(slices))
@@ -315,6 +318,13 @@ def _refuse_shift(row: Sequence[Cell], normal: Float64) -> None:
             "mixed_position",
             f"it is shifted in its plane by {shift_mm[worst]:.1f} mm from its slice",
         )
+
+
+def _refuse_stray_time(rows: Sequence[Sequence[TimedCell]]) -> None:
+    found = stray(rows)
+    if found is not None:
+        words = f"its trigger time of {found.time_ms:.3g} ms lies outside the beat of its slice"
+        raise _at(found.cell, "stray_time", words)
 
 
 def _position(row: Sequence[Cell], axes: Float64, distance_mm: float) -> Float64:

@@ -13,6 +13,8 @@ from pipeline.headers import FrameHeader, InstanceHeader
 SAME_TIME_MS = 1.0
 # Intervals between phases of two slices of a stack differ by less than this factor.
 LONGEST_INTERVAL = 1.5
+# An image further from the middle of its slice's times than this many beats belongs to another one.
+STRAY_BEATS = 1.5
 # A gap is looked at as fewer than this many intervals.
 MOST_PARTS = 5
 # R-R interval at 60 beats a minute; times made with it are said to be estimates.
@@ -109,6 +111,31 @@ def _temporal_step_ms(cells: Sequence[Cell]) -> float:
 def _ordered(cells: Sequence[Cell], times: Sequence[float]) -> list[TimedCell]:
     both = [TimedCell(time, cell) for time, cell in zip(times, cells, strict=True)]
     return sorted(both, key=lambda item: (item.time_ms, item.cell.acquisition))
+
+
+def usual_span_ms(rows: Sequence[Sequence[TimedCell]]) -> float:
+    """Time from the first phase to the last, as most slices have it that have most of the phases.
+
+    By the median interval of each slice, so that one wrong time counts for nothing.
+    """
+    times = [np.unique([item.time_ms for item in row]) for row in rows]
+    fullest = max(len(row) for row in times)
+    spans = [_interval_ms(row) * (len(row) - 1) for row in times if 2 * len(row) >= fullest]
+    return float(np.median(spans))
+
+
+def stray(rows: Sequence[Sequence[TimedCell]]) -> TimedCell | None:
+    """Return the image whose time lies furthest outside the beat of its slice; None without one."""
+    middles = [float(np.median([item.time_ms for item in row])) for row in rows]
+    distance_ms, item = max(
+        (
+            (abs(item.time_ms - middle), item)
+            for row, middle in zip(rows, middles, strict=True)
+            for item in row
+        ),
+        key=lambda pair: pair[0],
+    )
+    return item if distance_ms > STRAY_BEATS * usual_span_ms(rows) else None
 
 
 def without_repeats(

@@ -19,7 +19,7 @@ from pipeline.grid import (
     slices_along,
 )
 from pipeline.headers import InstanceHeader
-from pipeline.phases import TRIGGER_TIME, Cell, timed
+from pipeline.phases import TRIGGER_TIME, Cell, timed, usual_span_ms
 from pipeline.planes import (
     ORIENTATION_TOLERANCE_DEG,
     common_axes,
@@ -69,7 +69,7 @@ class _Shape:
     n_slices: int = 0
     n_phases: int = 0
     gated: bool = False
-    longest_ms: float = 0.0
+    span_ms: float = 0.0
 
 
 def propose(
@@ -199,7 +199,7 @@ def _shape(headers: Sequence[InstanceHeader]) -> _Shape:
         len(slices),
         n_phases=max(len({item.time_ms for item in row}) for row in rows),
         gated=by_trigger or cardiac_images >= FEWEST_PHASES,
-        longest_ms=max(row[-1].time_ms - row[0].time_ms for row in rows) if by_trigger else 0.0,
+        span_ms=usual_span_ms(rows) if by_trigger else 0.0,
     )
 
 
@@ -228,8 +228,8 @@ def _why_no_cine(shape: _Shape) -> str | None:
         return "1 cardiac phase only (no cine)"
     if not shape.gated:
         return "no trigger times and no number of cardiac images: not gated to the heart"
-    if shape.longest_ms > LONGEST_BEAT_MS:
-        return f"times of a slice span {shape.longest_ms / 1000:.1f} s: not one heart beat"
+    if shape.span_ms > LONGEST_BEAT_MS:
+        return f"times of a slice span {shape.span_ms / 1000:.3g} s: not one heart beat"
     return None
 
 

@@ -266,7 +266,20 @@ def test_an_image_without_trigger_time_is_named_by_the_grid() -> None:
 
 
 def test_times_over_many_beats_are_a_dynamic_series() -> None:
-    left_alone(list(stack_headers(5, 8, interval_ms=[2000.0] * 5).values()), "14.0 s")
+    left_alone(list(stack_headers(5, 8, interval_ms=[2000.0] * 5).values()), "14 s")
+
+
+@pytest.mark.parametrize("time_ms", [4000.0, 1000.0, 1e300])
+@pytest.mark.parametrize("one_series", [True, False])
+def test_a_stray_time_is_named_by_the_grid(time_ms: float, one_series: bool) -> None:
+    headers = stack() if one_series else series_per_slice()
+    headers[17] = with_frame(headers[17], trigger_time_ms=time_ms)
+    proposal = only(headers)
+    assert (proposal.pipeline, len(proposal.headers)) == ("cine", 40)
+    with pytest.raises(Rejection, match="ms lies outside the beat of its slice") as caught:
+        build_grid(proposal.headers)
+    assert caught.value.sop_instance_uid == headers[17].sop_instance_uid
+    assert len(str(caught.value)) < 200
 
 
 def test_what_the_grid_refuses_is_routed_so_that_the_refusal_is_told() -> None:
