@@ -33,6 +33,8 @@ FEWEST_SLICES = 3
 FEWEST_PHASES = 2
 # A heart that beats 20 times a minute; times over a longer span are not those of one cycle.
 LONGEST_BEAT_MS = 3000.0
+# What may stand in a CS value (PS3.5 6.2); a sender may put anything there, and reasons are logged.
+_CODE = re.compile(r"[A-Z0-9_ ]{0,16}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +159,8 @@ def _decision(
 def _refusal(header: InstanceHeader, route: RouteSettings, caller: str | None) -> str | None:
     """Why a route does not take an instance; None when it does."""
     if header.modality not in route.modality:
-        return f"modality '{header.modality}' is not routed"
+        name = header.modality if _CODE.fullmatch(header.modality) else "unknown"
+        return f"modality '{name}' is not routed"
     excluded = {kind.upper() for kind in route.exclude_image_types}
     for kind in header.image_type:
         if kind.upper() in excluded:
@@ -171,10 +174,8 @@ def _refusal_by_description(header: InstanceHeader, route: RouteSettings) -> str
     name = f"{header.series_description} {header.protocol_name}"
     if not re.search(route.series_description, name):
         return "series description and protocol name do not match the route"
-    if route.exclude_series_description and (
-        found := re.search(route.exclude_series_description, name)
-    ):
-        return f"series description or protocol name has '{found[0]}', which is excluded"
+    if route.exclude_series_description and re.search(route.exclude_series_description, name):
+        return "series description or protocol name is one that the route excludes"
     return None
 
 

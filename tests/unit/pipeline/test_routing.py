@@ -159,12 +159,18 @@ def test_enhanced_instance_is_a_stack() -> None:
         ({"image_type": ("derived", "PRIMARY")}, "image type derived is excluded"),
         ({"image_type": ("ORIGINAL", "PRIMARY", "P")}, "image type P is excluded"),
         ({"image_type": ("ORIGINAL", "PRIMARY", "VELOCITY MAP")}, "VELOCITY MAP is excluded"),
-        ({"series_description": "cine 4CH"}, "'4CH', which is excluded"),
-        ({"protocol_name": "Localizer"}, "'Loc', which is excluded"),
+        ({"modality": "DOE^JOHN"}, "modality 'unknown' is not routed"),
+        ({"series_description": "cine 4CH"}, "name is one that the route excludes"),
+        ({"protocol_name": "Localizer"}, "name is one that the route excludes"),
     ],
 )
 def test_header_rules(change: dict[str, object], words: str) -> None:
     left_alone(stack(**change), words)
+
+
+def test_no_reason_quotes_a_description() -> None:
+    route = RouteSettings(pipeline="cine", exclude_series_description=".*")
+    assert "DOE" not in only(stack(series_description="SAX DOE^JOHN"), (route,)).reason
 
 
 def test_description_is_not_demanded_and_may_be() -> None:
