@@ -74,6 +74,7 @@ class Sweeper:
         self._count_in_archive = count_in_archive
         self._known: dict[str, _Known] = {}
         self._failed: set[ChangedStudy] = set()
+        self._put_off: dict[str, str] = {}
         self._left_alone: dict[str, tuple[Stack, ...]] = {}
 
     def sweep(self, now: datetime) -> None:
@@ -82,20 +83,19 @@ class Sweeper:
         for stack in self._storage.stacks.waiting():
             waiting[stack.study_instance_uid].append(stack)
         studies = self._storage.instances.studies_to_assess()
-        for gone in self._known.keys() - {study.study_instance_uid for study in studies}:
-            del self._known[gone]
+        uids = {study.study_instance_uid for study in studies}
+        for noted in (self._known, self._put_off):
+            for gone in noted.keys() - uids:
+                del noted[gone]
         self._failed.intersection_update(studies)
         for study in studies:
             if study in self._failed:
                 continue
             try:
                 self._look_at(study, waiting[study.study_instance_uid], now)
+                self._put_off.pop(study.study_instance_uid, None)
             except TransientError as error:
-                log.warning(
-                    "study not assessed now; the next sweep looks again",
-                    study_instance_uid=study.study_instance_uid,
-                    reason=str(error),
-                )
+                self._note_put_off(study.study_instance_uid, str(error))
             except Exception as error:
                 self._failed.add(study)  # one study must not hold up the others
                 log.exception(
@@ -104,6 +104,16 @@ class Sweeper:
                 )
                 self._storage.instances.note_fault(study, f"{type(error).__name__}: {error}")
         self._tell_left_alone(now)
+
+    def _note_put_off(self, study_uid: str, reason: str) -> None:
+        """Log why a study waits for a later sweep, once for each reason."""
+        if self._put_off.get(study_uid) != reason:
+            log.warning(
+                "study not assessed now; the next sweep looks again",
+                study_instance_uid=study_uid,
+                reason=reason,
+            )
+        self._put_off[study_uid] = reason
 
     def _look_at(self, study: ChangedStudy, waiting: Iterable[Stack], now: datetime) -> None:
         """Start what is complete; what did not change since the last sweep is not routed again."""
