@@ -73,6 +73,7 @@ class NodeSettings(_Table):
     accept_unknown_peers: bool = False
     max_associations: PositiveInt = 25
     max_pdu_bytes: Annotated[int, Field(ge=4096, le=1_048_576)] = 131_072
+    max_instance_mb: PositiveInt = 1024
     acse_timeout_s: PositiveFloat = 30
     dimse_timeout_s: PositiveFloat = 60
     network_timeout_s: PositiveFloat = 60

@@ -1,11 +1,13 @@
 """Associations that peers opened to the node: admitted, watched, and ended exactly once."""
 
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from typing import cast
+from weakref import WeakSet
 
 import structlog
 from pydicom.uid import UID
@@ -75,6 +77,8 @@ class Associations:
         Decides who is admitted.
     record_end : callable
         Called once per association that has a record, with its id and whether it was released.
+    longest_message : int
+        Most bytes of one message; an association that sends more is aborted.
 
     Attributes
     ----------
@@ -82,9 +86,16 @@ class Associations:
         The time to drain is up: instances are refused from now on.
     """
 
-    def __init__(self, policy: AssociationPolicy, record_end: Callable[[int, bool], None]) -> None:
+    def __init__(
+        self,
+        policy: AssociationPolicy,
+        record_end: Callable[[int, bool], None],
+        longest_message: int,
+    ) -> None:
         self._policy = policy
         self._record_end = record_end
+        self._longest_message = longest_message
+        self._connected: WeakSet[Association] = WeakSet()
         self._sessions: dict[Association, Session] = {}
         self._lock = threading.Lock()
         self._closing = False
@@ -99,6 +110,7 @@ class Associations:
     def handlers(self) -> list[evt.EventHandlerType]:
         """Event handlers to bind to the server."""
         return [
+            (evt.EVT_CONN_OPEN, self._on_connected),
             (evt.EVT_REQUESTED, self._on_requested),
             (evt.EVT_ESTABLISHED, self._on_established),
             (evt.EVT_PDU_RECV, self._on_pdu),
@@ -128,21 +140,38 @@ class Associations:
         last = time.monotonic() + _ABORT_S
         for thread in ending:
             thread.join(max(0.0, last - time.monotonic()))
+        self._cut()
+
+    def _cut(self) -> None:
+        """End the connections that an abort did not end; their threads would keep the process."""
+        with self._lock:
+            left = [
+                association for association in self._connected if association not in self._sessions
+            ]
+        for association in left:
+            association.dul.kill_dul()
+            wrapper = association.dul.socket
+            connection = wrapper.socket if wrapper else None
+            if connection is not None:
+                with suppress(OSError):  # closed in the meantime
+                    connection.shutdown(socket.SHUT_RDWR)
 
     def _abort_until_empty(
         self, condition: Callable[[Association, Session], bool], time_s: float
     ) -> list[threading.Thread]:
-        """Abort in threads, since an abort waits for the peer to close the connection."""
+        """Abort those that meet the condition, as soon as they do; returns the threads at it."""
         threads = []
         deadline = time.monotonic() + time_s
         while self._sessions and time.monotonic() < deadline:
             for association, session in list(self._sessions.items()):
                 if not session.aborting and condition(association, session):
-                    session.aborting = True
-                    threads.append(threading.Thread(target=association.abort, daemon=True))
-                    threads[-1].start()
+                    threads.append(_abort(association, session))
             time.sleep(0.02)
         return threads
+
+    def _on_connected(self, event: evt.Event) -> None:
+        with self._lock:
+            self._connected.add(event.assoc)
 
     def _on_requested(self, event: evt.Event) -> None:
         try:
@@ -184,8 +213,17 @@ class Associations:
 
     def _on_pdu(self, event: evt.Event) -> None:
         session = self._sessions.get(event.assoc)
-        if session:
-            session.touched = time.monotonic()
+        if session is None:
+            return
+        session.touched = time.monotonic()
+        received = _unfinished_bytes(event.assoc)
+        if received > self._longest_message and not session.aborting:
+            log.warning(
+                "message refused: longer than node.max_instance_mb",
+                received_mb=received >> 20,
+                **asdict(session.caller),
+            )
+            _abort(event.assoc, session)
 
     def _on_released(self, event: evt.Event) -> None:
         self._end(event.assoc, released=True)
@@ -219,6 +257,14 @@ class Associations:
         )
 
 
+def _abort(association: Association, session: Session) -> threading.Thread:
+    """Abort in a thread, since an abort waits for the peer to close the connection."""
+    session.aborting = True
+    thread = threading.Thread(target=association.abort, daemon=True)
+    thread.start()
+    return thread
+
+
 def caller_of(association: Association) -> Caller:
     """Tell who opened an association that was requested."""
     requestor = association.requestor
@@ -235,6 +281,14 @@ def _refused_sop_classes(association: Association) -> list[str]:
 
 def _sop_class_name(uid: str) -> str:
     return UID(uid).name if is_valid_uid(uid) else printable_uid(uid)
+
+
+def _unfinished_bytes(association: Association) -> int:
+    message = association.dimse.message
+    if message is None:
+        return 0
+    parts = (message.encoded_command_set, message.data_set)
+    return sum(part.tell() for part in parts if part)
 
 
 def _is_idle(association: Association, session: Session) -> bool:

@@ -1,8 +1,11 @@
 """What receiving and sending share: identity, presentation contexts, sockets, library settings."""
 
 import socket
+import time
 from collections.abc import Iterable
+from functools import partial
 
+import structlog
 from pydicom.config import IGNORE
 from pydicom.config import settings as pydicom_settings
 from pydicom.uid import (
@@ -42,7 +45,13 @@ from config.schema import NodeSettings
 from config.version import SOFTWARE_VERSION
 from pipeline.results.common import IMPLEMENTATION_CLASS_UID
 
+log = structlog.get_logger()
+
 IMPLEMENTATION_VERSION_NAME = f"DICOMNODE_{SOFTWARE_VERSION}"[:16]
+
+# Twice the longest that the settings allow: some senders count headers to it, and what opens an
+# association is not bound by it.
+_LONGEST_PDU = 2 * 1_048_576
 
 # In order of preference: of several syntaxes offered in one context the first of these is accepted.
 TRANSFER_SYNTAXES = (
@@ -108,13 +117,40 @@ def tune_socket(event: evt.Event) -> None:
     """Set up the socket of an association that was just connected, in either direction.
 
     Without TCP_NODELAY each C-STORE waits about 40 ms for an acknowledgement that the peer delays.
-    Without a time-out a peer that stalls within a PDU blocks a thread for ever.
+    Without limits a peer that stalls within a PDU blocks a thread for ever, and one that announces
+    a PDU of gigabytes fills the memory.
     """
     wrapper = event.assoc.dul.socket
     connection = wrapper.socket if wrapper else None
     if connection is None:
         return
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    connection.settimeout(event.assoc.network_timeout)
+    limit_s = event.assoc.network_timeout
+    connection.settimeout(limit_s)
+    if wrapper and limit_s:  # in place of its own, which heeds no limit
+        wrapper.recv = partial(_receive, connection, limit_s)  # type: ignore[method-assign]
     # pynetdicom leaves a socket open when the peer closed it first.
     event.assoc.bind(evt.EVT_CONN_CLOSE, lambda _, done: done.close(), [connection])
+
+
+def _receive(connection: socket.socket, limit_s: float, count: int) -> bytearray:
+    """Read `count` bytes of a PDU within `limit_s` in all; fewer where the connection ends.
+
+    Raises
+    ------
+    OSError
+        The PDU is too long, or comes too slowly: pynetdicom takes the connection for lost.
+    """
+    if count > _LONGEST_PDU:
+        log.warning("PDU refused: longer than any that the node accepts", announced_bytes=count)
+        raise OSError("PDU too long")
+    received = bytearray()
+    deadline = time.monotonic() + limit_s
+    while len(received) < count:
+        if time.monotonic() > deadline:
+            raise TimeoutError("PDU too slow")
+        piece = connection.recv(min(count - len(received), 65_536))
+        if not piece:
+            break
+        received += piece
+    return received

@@ -150,7 +150,9 @@ class Receiver:
         self._sink = sink
         self._contexts = stored_contexts(sop_classes)
         self._associations = Associations(
-            AssociationPolicy(settings, peers), sink.close_association
+            AssociationPolicy(settings, peers),
+            sink.close_association,
+            settings.max_instance_mb << 20,
         )
         self._server: _Server | None = None
 

@@ -486,6 +486,49 @@ def test_peer_that_stalls_within_a_pdu_is_dropped(start_receiver: StartReceiver)
         assert peer.recv(100) in (b"", b"\7\0\0\0\0\4\0\0\2\0")
 
 
+def test_peer_that_drips_a_pdu_is_dropped(start_receiver: StartReceiver) -> None:
+    address = PeerAddress("CARDIACCAD", "127.0.0.1", free_port())
+    start_receiver(address, network_timeout_s=1, acse_timeout_s=10)
+    with socket.create_connection((address.host, address.port), timeout=0.2) as peer:
+        peer.sendall(b"\1\0\0\0\1\0")
+        wait_until(lambda: not drip(peer))
+
+
+def drip(peer: socket.socket) -> bool:
+    """Send one byte more; whether the other side is still there after a while."""
+    try:
+        peer.sendall(b"\0")
+        return bool(peer.recv(10))
+    except TimeoutError:
+        return True
+    except OSError:
+        return False
+
+
+def test_overlong_pdu_ends_the_connection(node: PeerAddress) -> None:
+    with (
+        socket.create_connection((node.host, node.port), timeout=5) as peer,
+        capture_logs() as logs,
+    ):
+        peer.sendall(b"\1\0\xff\xff\xff\xf0")
+        assert peer.recv(10) == b""
+    assert logs[0]["announced_bytes"] == 0xFFFFFFF0
+
+
+def test_overlong_instance_aborts_the_association(
+    start_receiver: StartReceiver, sink: MemorySink, tmp_path: Path
+) -> None:
+    address = PeerAddress("CARDIACCAD", "127.0.0.1", free_port())
+    start_receiver(address, max_instance_mb=1)
+    request = store_request(b"1.2.3", b"")[: -len(p_data(2, b""))]
+    with capture_logs() as logs, calling(address) as peer:
+        wire(peer).sendall(request + 13 * p_data(0, bytes(100_000)))
+        wait_until(lambda: not library(peer).is_established)
+    assert [line["received_mb"] for line in logs if "received_mb" in line] == [1]
+    assert store(address, mr_files(tmp_path, 1)[0]) == 0
+    assert len(sink.instances) == 1
+
+
 # How associations end
 
 
@@ -641,6 +684,22 @@ def test_stop_aborts_idle_associations(
         assert time.monotonic() - began < 5
         wait_until(lambda: not library(idle).is_established)
     assert sink.closed == [(1, False)]
+
+
+def test_stop_leaves_no_thread_at_a_half_sent_pdu(start_receiver: StartReceiver) -> None:
+    address = PeerAddress("CARDIACCAD", "127.0.0.1", free_port())
+    receiver = start_receiver(address)
+    before = set(threading.enumerate())
+
+    def holding() -> list[threading.Thread]:  # the end of the process waits for these
+        return [t for t in threading.enumerate() if t not in before and not t.daemon]
+
+    with socket.create_connection((address.host, address.port), timeout=5) as peer:
+        peer.sendall(associate_request(address)[:20])
+        wait_until(holding)
+        time.sleep(0.2)
+        receiver.stop(drain_s=1)
+        wait_until(lambda: not holding())
 
 
 def test_port_in_use(node: PeerAddress, start_receiver: StartReceiver) -> None:
