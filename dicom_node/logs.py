@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import threading
 
 import structlog
 from structlog.typing import Processor
@@ -45,3 +46,13 @@ def configure_logs(settings: LogSettings) -> None:
     # These libraries log data set contents, one line per poll, or what we log ourselves.
     for name in ("pydicom", "pynetdicom", "apscheduler", "highdicom", "matplotlib"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
+    threading.excepthook = _log_lost_thread
+
+
+def _log_lost_thread(fault: threading.ExceptHookArgs) -> None:
+    """Log what ended a thread, such as one of pynetdicom's on a command that it cannot read."""
+    structlog.get_logger().error(
+        "thread ended by a fault",
+        thread=fault.thread.name if fault.thread else "",
+        exc_info=(fault.exc_type, fault.exc_value, fault.exc_traceback),
+    )
