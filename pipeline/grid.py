@@ -37,6 +37,8 @@ from pipeline.planes import (
 PIXEL_SPACING_TOLERANCE = 1e-3
 # Outside of this no heart can be seen; resampling such pixels would need any amount of memory.
 PIXEL_SPACING_RANGE_MM = (0.05, 20.0)
+# Cine has pixels of 0.7 to 1.9 mm (ACDC); of coarser ones than this no wall can be outlined.
+MAX_PIXEL_SPACING_MM = 4.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,9 +144,10 @@ def build_grid(headers: Iterable[InstanceHeader]) -> Grid:
     ------
     Rejection
         ``no_images``, ``mixed_patient``, ``mixed_study``, ``mixed_frame_of_reference``,
-        ``no_frame_of_reference``, ``mixed_matrix``, ``no_geometry``, ``mixed_pixel_spacing``,
-        ``mixed_orientation``, ``mixed_position``, ``stray_time`` or ``no_times``. The instance at
-        fault is named; where images differ, one of the minority.
+        ``no_frame_of_reference``, ``mixed_matrix``, ``no_geometry``,
+        ``implausible_pixel_spacing``, ``mixed_pixel_spacing``, ``mixed_orientation``,
+        ``mixed_position``, ``stray_time`` or ``no_times``. The instance at fault is named; where
+        images differ, one of the minority.
     """
     cells = images(headers)
     if not cells:
@@ -220,6 +223,9 @@ def _refuse_mixture(cells: Sequence[Cell]) -> None:
             )
     spacings = np.array([cell.frame.pixel_spacing_mm for cell in cells], dtype=np.float64)
     usual = np.median(spacings, axis=0)
+    if usual.max() > MAX_PIXEL_SPACING_MM:
+        reason = f"its pixels of {usual.max():.3g} mm are too coarse for a heart, or misstated"
+        raise _at(cells[0], "implausible_pixel_spacing", reason)
     off = np.abs(spacings / usual - 1).max(axis=1)
     if off.max() > PIXEL_SPACING_TOLERANCE:
         odd = cells[int(np.argmax(off))]

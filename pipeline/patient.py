@@ -16,6 +16,7 @@ from pipeline.case import Biomarker
 HEIGHT_RANGE_M = (0.3, 2.5)
 WEIGHT_RANGE_KG = (1.0, 350.0)
 HEART_RATE_RANGE_BPM = (20.0, 220.0)
+_SYNCHRONISATION = "CardiacSynchronizationSequence"
 
 
 def body_surface_area(headers: Mapping[str, Dataset]) -> Biomarker:
@@ -39,8 +40,12 @@ def heart_rate(headers: Mapping[str, Dataset]) -> Biomarker:
     Enhanced MR states both in its Cardiac Synchronization functional group (PS3.3 C.7.6.16.2.7),
     the interval as RRIntervalTimeNominal. Withheld where neither gives 20 to 220 /min.
     """
-    rates = list(_numbers(headers.values(), "HeartRate"))
-    intervals = list(_numbers(headers.values(), "NominalInterval", "RRIntervalTimeNominal"))
+    rates = list(numbers(headers.values(), "HeartRate", group=_SYNCHRONISATION))
+    intervals = list(
+        numbers(
+            headers.values(), "NominalInterval", "RRIntervalTimeNominal", group=_SYNCHRONISATION
+        )
+    )
     low, high = HEART_RATE_RANGE_BPM
     candidates = [median(rates)] if rates else []
     if intervals and median(intervals) > 0:
@@ -72,22 +77,23 @@ def _one_value(
     return value
 
 
-def _numbers(headers: Iterable[Dataset], *keywords: str) -> Iterator[float]:
+def numbers(headers: Iterable[Dataset], *keywords: str, group: str) -> Iterator[float]:
+    """Each finite number stated, in Enhanced MR in the functional group (sequence) of that name."""
     for header in headers:
-        for item in _synchronised(header):
+        for item in _and_groups(header, group):
             for keyword in keywords:
                 value = _number(item, keyword)
                 if value is not None:
                     yield value
 
 
-def _synchronised(header: Dataset) -> Iterator[Dataset]:
-    """The data set itself, or, in an Enhanced one, the cardiac functional group of each frame."""
+def _and_groups(header: Dataset, name: str) -> Iterator[Dataset]:
+    """The data set itself, or, in an Enhanced one, the named functional group of each frame."""
     yield header
     shared = header.get("SharedFunctionalGroupsSequence") or ()
     per_frame = header.get("PerFrameFunctionalGroupsSequence") or ()
-    for group in (*shared, *per_frame):
-        yield from group.get("CardiacSynchronizationSequence") or ()
+    for groups in (*shared, *per_frame):
+        yield from groups.get(name) or ()
 
 
 def _number(header: Dataset, keyword: str) -> float | None:

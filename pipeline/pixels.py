@@ -72,7 +72,8 @@ def decode_instance(path: Path, sop_instance_uid: str) -> DecodedInstance:
     ------
     Rejection
         ``unreadable``; ``not_greyscale``; ``unreadable_pixels``: absent, truncated, broken, of a
-        transfer syntax without decoder, or with a rescale that is no number.
+        transfer syntax without decoder, or with a rescale that is no number, not positive, or leads
+        to infinite values.
     OSError
         The file cannot be read now.
     """
@@ -87,7 +88,7 @@ def decode_instance(path: Path, sop_instance_uid: str) -> DecodedInstance:
             _refuse_no_pixels(dataset, sop_instance_uid)
             _refuse_colour(dataset, sop_instance_uid)
             _refuse_cut_codestream(dataset)
-            images = _modality_values(dataset)
+            images = _modality_values(dataset, sop_instance_uid)
         except UNREADABLE as error:
             raise Rejection(
                 "unreadable_pixels",
@@ -121,15 +122,22 @@ def _refuse_cut_codestream(dataset: Dataset) -> None:
             raise ValueError("a frame ends before its end marker")
 
 
-def _modality_values(dataset: Dataset) -> Float32:
+def _modality_values(dataset: Dataset, sop_instance_uid: str) -> Float32:
     stored = pixel_array(dataset, decoding_plugin=_plugin(dataset.file_meta.TransferSyntaxUID))
     stored = stored.reshape(-1, *stored.shape[-2:])
     values = stored.astype(np.float32)
     if dataset.PhotometricInterpretation == "MONOCHROME1":
         values = _darkest_plus_brightest(dataset) - values
-    rescales = np.array(list(_rescales(dataset, len(stored))), np.float32)
-    values *= rescales[:, 0, None, None]
-    values += rescales[:, 1, None, None]
+    with np.errstate(over="ignore", invalid="ignore"):
+        rescales = np.array(list(_rescales(dataset, len(stored))), np.float32)
+        values *= rescales[:, 0, None, None]
+        values += rescales[:, 1, None, None]
+    if rescales[:, 0].min() <= 0:
+        reason = "its rescale slope is not positive, which leaves no image or inverts it"
+        raise Rejection("unreadable_pixels", reason, sop_instance_uid)
+    if not np.isfinite(values).all():
+        reason = "its pixels are not finite once rescaled"
+        raise Rejection("unreadable_pixels", reason, sop_instance_uid)
     return values
 
 
@@ -163,8 +171,6 @@ def _rescales(dataset: Dataset, n_frames: int) -> Iterator[tuple[float, float]]:
         found = [group.get("PixelValueTransformationSequence") for group in groups]
         item = next((sequence[0] for sequence in found if sequence), dataset)
         slope, intercept = _number(item, "RescaleSlope", 1), _number(item, "RescaleIntercept", 0)
-        if slope == 0:
-            raise ValueError("a rescale slope of 0 leaves no image")
         yield slope, intercept
 
 

@@ -35,6 +35,8 @@ CHECK_TITLES: Mapping[str, str] = {
     "phases_count": "Number of cardiac phases",
     "missing_images": "Completeness of the images",
     "left_ventricle": "Left ventricle found",
+    "slice_spacing": "Distance of the slices",
+    "volume_plausibility": "Ventricular volumes",
     "short_axis_plane": "Short-axis plane",
     "myocardium_ring": "Closed ring of myocardium",
     "curve_range": "LV contraction",

@@ -65,13 +65,14 @@ def missing_share(case: CineCase) -> float:
     The expected length is `LENGTH_PER_DIAMETER` times the largest epicardial diameter (of the
     circle of the same area).
     """
-    length_mm, diameter_mm = _length_and_diameter(case)
+    length_mm, diameter_mm = length_and_diameter_mm(case)
     if not diameter_mm:
         return 0.0
     return max(0.0, 1 - length_mm / (LENGTH_PER_DIAMETER * diameter_mm))
 
 
-def _length_and_diameter(case: CineCase) -> tuple[float, float]:
+def length_and_diameter_mm(case: CineCase) -> tuple[float, float]:
+    """LV length by the slices that show it, and its largest epicardial diameter at ED."""
     relevance, phases, segmentation = _required(case)
     row_mm, column_mm = case.stack.pixel_spacing_mm
     labels = segmentation.labels[phases.ed]

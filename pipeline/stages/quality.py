@@ -23,7 +23,6 @@ from pipeline.case import (
     Verdict,
 )
 from pipeline.stages.biomarkers import (
-    LV_MASS,
     LV_STROKE,
     RV_STROKE,
     VOLUMETRIC,
@@ -33,6 +32,7 @@ from pipeline.stages.coverage import check_coverage
 from pipeline.stages.detection import cyclic_distance, extremes
 from pipeline.stages.known_error import MASS, VOLUMES, check_known_error
 from pipeline.stages.masks import elongation, open_ring_share
+from pipeline.stages.plausibility import check_slice_spacing, check_volumes
 from pipeline.stages.relevance import middle_slices
 
 if TYPE_CHECKING:
@@ -42,6 +42,10 @@ if TYPE_CHECKING:
 MISSING_SHARE_WITHHELD = 1 / 3
 # Every ventricle alive moves: the lowest EF among the ACDC patients is 10 %.
 MIN_AMPLITUDE_SHARE = 0.05
+# Less than this is no beat: the phases show one picture, or the cavity found is none.
+MOTIONLESS_SHARE = 0.01
+# The highest EF is 82 % of an LV and 86 % of an RV (ACDC).
+EF_REVIEW = 90.0
 # Phases that ED or ES may lie apart from the extremes of the full curve.
 MAX_PHASES_APART = 2
 # Nearer in volume than this, phases far apart lie on one plateau (diastasis) and agree.
@@ -58,6 +62,8 @@ MASS_RANGE_G = (15.0, 500.0)
 MAX_MASS_CHANGE_SHARE = 0.5
 # Middle slices of experts' labels have no gap at all; a network's pixels may leave a small one.
 MAX_OPEN_RING_SHARE = 0.1
+# What myocardium does not even half surround is no LV cavity.
+OPEN_RING_WITHHELD = 0.5
 # Long over short axis of the epicardium in the middle, median (ACDC: 99 % below 1.31, highest
 # 1.47); a long-axis plane cuts the LV at about 2.
 ELONGATION_REVIEW = 1.4
@@ -91,6 +97,8 @@ class CheckQuality:
             self._check_phases,
             check_missing_images,
             check_left_ventricle,
+            check_slice_spacing,
+            check_volumes,
             check_plane,
             check_ring,
             check_amplitude,
@@ -213,8 +221,10 @@ def check_plane(case: CineCase) -> QualityFinding:
 def check_ring(case: CineCase) -> QualityFinding:
     """`myocardium_ring`: in the middle slices myocardium surrounds the cavity."""
     worst = max(open_ring_share(labels) for labels in _middle_labels(case))
+    reason = f"the myocardium leaves {worst:.0%} of the cavity open in a middle slice"
+    if worst > OPEN_RING_WITHHELD:
+        return QualityFinding("myocardium_ring", Verdict.WITHHELD, reason, worst, VOLUMETRIC)
     if worst > MAX_OPEN_RING_SHARE:
-        reason = f"the myocardium leaves {worst:.0%} of the cavity open in a middle slice"
         return QualityFinding("myocardium_ring", Verdict.REVIEW, reason, worst)
     reason = "myocardium surrounds the cavity in the middle slices"
     return QualityFinding("myocardium_ring", Verdict.OK, reason, worst)
@@ -226,8 +236,11 @@ def check_amplitude(case: CineCase) -> QualityFinding:
     if ed_ml <= 0:
         return _unchecked("curve_range", "no LV cavity was found at end diastole")
     share = (ed_ml - es_ml) / ed_ml
+    reason = f"the LV volume changes by only {share:.0%} from ED to ES"
+    if abs(share) < MOTIONLESS_SHARE:
+        strokes = (*LV_STROKE, *RV_STROKE)
+        return QualityFinding("curve_range", Verdict.WITHHELD, reason, share, strokes)
     if share < MIN_AMPLITUDE_SHARE:
-        reason = f"the LV volume changes by only {share:.0%} from ED to ES"
         return QualityFinding("curve_range", Verdict.REVIEW, reason, share)
     return QualityFinding("curve_range", Verdict.OK, "the LV contracts from ED to ES", share)
 
@@ -249,6 +262,9 @@ def _check_ef(case: CineCase, name: str, withholds: tuple[str, ...]) -> QualityF
     if not 0 <= ef.value <= 100:
         reason = f"{ef.value:.0f} % is no ejection fraction: the ES volume exceeds the ED volume"
         return QualityFinding(check, Verdict.WITHHELD, reason, ef.value, withholds)
+    if ef.value > EF_REVIEW:
+        reason = f"{ef.value:.0f} % is more than hearts eject"
+        return QualityFinding(check, Verdict.REVIEW, reason, ef.value)
     return QualityFinding(check, Verdict.OK, "within 0 to 100 %", ef.value)
 
 
@@ -300,14 +316,14 @@ def _doubts(phase: str, regressed: float, segmented: float, *, explained: bool) 
 
 
 def check_mass(case: CineCase) -> QualityFinding:
-    """`mass_plausibility`: the LV mass is a heart's."""
+    """`mass_plausibility`: the LV mass is a heart's; of any other, outline or spacing is wrong."""
     check, mass = "mass_plausibility", _biomarker(case, "lv_mass")
     if mass.value is None:
-        return _unchecked(check, mass.withheld)
+        return QualityFinding(check, Verdict.WITHHELD, str(mass.withheld), 0.0, VOLUMETRIC)
     low, high = MASS_RANGE_G
     if not low <= mass.value <= high:
-        reason = f"{mass.value:.0f} g is not within {low:g} to {high:g} g"
-        return QualityFinding(check, Verdict.WITHHELD, reason, mass.value, LV_MASS)
+        reason = f"LV mass {mass.value:.0f} g is not within {low:g} to {high:g} g"
+        return QualityFinding(check, Verdict.WITHHELD, reason, mass.value, VOLUMETRIC)
     return QualityFinding(check, Verdict.OK, "the LV mass is plausible", mass.value)
 
 

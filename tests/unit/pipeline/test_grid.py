@@ -304,6 +304,13 @@ def test_mixed_pixel_spacing_and_tilted_slice() -> None:
     assert "5.0 degrees" in rejection.reason
 
 
+def test_pixels_too_coarse_for_a_heart_are_refused() -> None:
+    headers = stack_headers()
+    coarse = {key: with_frame(one, pixel_spacing_mm=(5.85, 5.85)) for key, one in headers.items()}
+    rejection = refused(list(coarse.values()), "implausible_pixel_spacing")
+    assert "5.85 mm" in rejection.reason
+
+
 def test_rotation_within_the_plane_is_another_orientation() -> None:
     headers = stack_headers()
     turned = with_frame(headers[0, 0], orientation=(*COLUMN, *-ROW))

@@ -171,8 +171,8 @@ def test_rescale(tmp_path: Path) -> None:
     np.testing.assert_allclose(decoded(data, tmp_path).images[0], STORED * 2.5 - 7)
 
 
-@pytest.mark.parametrize("slope", ["0", "inf", "nan"])
-def test_rescale_that_leaves_no_image_is_refused(slope: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("slope", ["0", "-1", "inf", "nan", "1e38"])
+def test_rescale_that_leaves_no_image_is_refused_by_name(slope: str, tmp_path: Path) -> None:
     data = image()
     data.RescaleSlope, data.RescaleIntercept = "1.0", "0"
     path = save(data, tmp_path / "a.dcm")

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from pydicom import Dataset
 
 from pipeline.case import (
     LV_CAVITY,
@@ -18,12 +19,14 @@ from pipeline.case import (
 )
 from pipeline.stages.biomarkers import VOLUMETRIC, Quantify
 from pipeline.stages.coverage import apex_is_last, missing_share
+from pipeline.stages.plausibility import check_volumes
 from pipeline.stages.quality import CheckQuality, withhold
 from tests.unit.pipeline.cine_cases import (
     PERFECT,
     OracleSegmenter,
     drawn_labels,
     finding,
+    header,
     label_stack,
     oracle_pipeline,
     value,
@@ -66,7 +69,14 @@ def test_a_good_case_passes_every_check_and_keeps_every_number(good):
     assert {one.check: one.verdict for one in good.quality} == dict.fromkeys(
         (
             *("coverage_base", "coverage_apex", "phases_count", "missing_images"),
-            *("left_ventricle", "short_axis_plane", "myocardium_ring", "curve_range"),
+            *(
+                "left_ventricle",
+                "slice_spacing",
+                "volume_plausibility",
+                "short_axis_plane",
+                "myocardium_ring",
+                "curve_range",
+            ),
             *("detection_agreement", "detection_confidence", "lv_ef_range", "rv_ef_range"),
             *("stroke_volume_agreement", "mass_plausibility", "mass_conservation"),
             *("lv_known_error", "rv_known_error"),
@@ -97,6 +107,24 @@ def still(labels: np.ndarray) -> np.ndarray:
     return np.repeat(labels[:1], len(labels), axis=0)
 
 
+def hardly_moved(labels: np.ndarray) -> np.ndarray:
+    """Every phase as ED, but for a part of the cavity around ES."""
+    labels[:] = labels[0]
+    part = labels[2:7, 5, :, :50]
+    part[part == LV_CAVITY] = LV_MYOCARDIUM
+    return labels
+
+
+def walls_lost(labels: np.ndarray) -> np.ndarray:
+    labels[:, 4:6, :, 46:][labels[:, 4:6, :, 46:] == LV_MYOCARDIUM] = 0
+    return labels
+
+
+def emptied_right(labels: np.ndarray) -> np.ndarray:
+    labels[4, :, :, :35][labels[4, :, :, :35] == RV_CAVITY] = 0
+    return labels
+
+
 def grown_right(labels: np.ndarray) -> np.ndarray:
     """The RV of ED everywhere, except that it is smaller at ED."""
     right = labels[0] == RV_CAVITY
@@ -116,9 +144,11 @@ def stiff_right(labels: np.ndarray) -> np.ndarray:
 
 
 def thin_in_systole(labels: np.ndarray) -> np.ndarray:
-    """At ES three quarters of the wall, all but the septal side, are called background."""
-    wall = labels[4, :, :, 46:]
-    wall[wall == LV_MYOCARDIUM] = 0
+    """At ES the wall, but its septal side and its innermost two pixels, is called background."""
+    cavity = labels[4] == LV_CAVITY
+    inner = np.any([np.roll(cavity, n, axis) for n in (-2, -1, 1, 2) for axis in (1, 2)], axis=0)
+    inner[:, :, :46] = True
+    labels[4][(labels[4] == LV_MYOCARDIUM) & ~inner] = 0
     return labels
 
 
@@ -135,7 +165,11 @@ def thin_in_systole(labels: np.ndarray) -> np.ndarray:
         (lambda m: stretched(m, 1.5), "short_axis_plane", "review", "1.5 times as long", set()),
         (lambda m: stretched(m, 2), "short_axis_plane", "withheld", "not a short-axis", VOLUMETRIC),
         (opened, "myocardium_ring", "review", "of the cavity open", set()),
-        (still, "curve_range", "review", "only 0%", set()),
+        (walls_lost, "myocardium_ring", "withheld", "of the cavity open", VOLUMETRIC),
+        (still, "curve_range", "withheld", "only 0%",
+         STROKE | {"rv_sv", "rv_ef", "rv_sv_index"}),
+        (hardly_moved, "curve_range", "review", "only 3%", set()),
+        (emptied_right, "rv_ef_range", "review", "more than hearts eject", set()),
         (grown_right, "rv_ef_range", "withheld", "is no ejection fraction",
          {"rv_sv", "rv_ef", "rv_sv_index"}),
         (stiff_right, "stroke_volume_agreement", "review", "differ by", set()),
@@ -218,11 +252,82 @@ def test_ed_and_es_interchanged_withhold_the_ejection_fraction(good):
 @pytest.mark.parametrize("scale", [0.2, 3.0])
 def test_a_mass_no_heart_has_is_withheld(scale):
     case = measure(good_labels(), pixel_spacing_mm=(1.5 * scale, 1.5 * scale))
-    assert finding(case, "mass_plausibility").verdict == Verdict.WITHHELD
-    assert {one.name for one in case.biomarkers if one.value is None} == {
-        "lv_mass",
-        "lv_mass_index",
-    }
+    fired = finding(case, "mass_plausibility")
+    assert fired.verdict == Verdict.WITHHELD
+    assert set(fired.withholds) == set(VOLUMETRIC)
+
+
+def test_without_myocardium_nothing_is_measured(good):
+    labels = good_labels()
+    labels[0][labels[0] == LV_MYOCARDIUM] = 0
+    case = recheck(good, segmentation=replace(good.segmentation, labels=labels))
+    fired = finding(case, "mass_plausibility")
+    assert (fired.verdict, fired.reason) == (
+        Verdict.WITHHELD,
+        "no LV myocardium was found at end diastole",
+    )
+    assert {one.name for one in case.biomarkers if one.value is None} == set(VOLUMETRIC)
+
+
+RIGHT = {"rv_edv", "rv_esv", "rv_edv_index", "rv_esv_index", "rv_sv", "rv_ef", "rv_sv_index"}
+
+
+@pytest.mark.parametrize(
+    ("stated", "says", "taken_back"),
+    [
+        ({"lv_edv": 701.0}, "LV end-diastolic volume 701 ml", VOLUMETRIC),
+        ({"lv_edv": 9.0}, "LV end-diastolic volume 9 ml", VOLUMETRIC),
+        ({"rv_edv": 815.0}, "RV end-diastolic volume 815 ml", VOLUMETRIC),
+        ({"rv_edv": 9.0}, "RV end-diastolic volume 9 ml", RIGHT),
+    ],
+)
+def test_volumes_no_heart_has_are_withheld(good, stated, says, taken_back):
+    fired = check_volumes(
+        replace(
+            good,
+            biomarkers=tuple(
+                replace(one, value=stated.get(one.name, one.value)) for one in good.biomarkers
+            ),
+        )
+    )
+    assert fired.verdict == Verdict.WITHHELD
+    assert says in fired.reason
+    assert set(fired.withholds) == set(taken_back)
+
+
+def test_without_volumes_their_size_is_not_checked(good):
+    fired = check_volumes(replace(good, biomarkers=()))
+    assert (fired.verdict, "not checked" in fired.reason) == (Verdict.REVIEW, True)
+
+
+def enhanced_of(thickness_mm: str) -> Dataset:
+    measures = header(SliceThickness=thickness_mm)
+    group = header(PixelMeasuresSequence=[measures])
+    return header(SharedFunctionalGroupsSequence=[group])
+
+
+@pytest.mark.parametrize(
+    ("spacing_mm", "source", "verdict", "says"),
+    [
+        (7.5, header(SliceThickness="3.5"), "ok", "7.5 mm apart"),
+        (7.5, header(SliceThickness="2.5"), "review", "slices of 2.5 mm thickness are 7.5 mm"),
+        (7.5, enhanced_of("2.5"), "review", "slices of 2.5 mm thickness are 7.5 mm"),
+        (7.5, header(SliceThickness="0"), "ok", "7.5 mm apart"),
+        (25.0, header(), "withheld", "250 mm long and 66 mm wide"),
+    ],
+)
+def test_slices_too_far_apart_are_named(spacing_mm, source, verdict, says):
+    stack = label_stack(good_labels(), slice_spacing_mm=spacing_mm, headers={"1.2": source})
+    fired = finding(oracle_pipeline().run(stack), "slice_spacing")
+    assert fired.verdict == verdict
+    assert says in fired.reason
+    assert set(fired.withholds) == (set(VOLUMETRIC) if verdict == "withheld" else set())
+
+
+def test_few_slices_too_far_apart_are_named():
+    stack = label_stack(good_labels()[:, 3:9:2], slice_spacing_mm=25.0)
+    fired = finding(oracle_pipeline().run(stack), "slice_spacing")
+    assert (fired.verdict, fired.reason) == (Verdict.REVIEW, "slices are 25 mm apart")
 
 
 @pytest.mark.parametrize("cut", [0, 2, 4])

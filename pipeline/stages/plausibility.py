@@ -1,0 +1,63 @@
+"""Can a heart be that large, and slices that far apart? Wrong spacings show here.
+
+Where a range cites ACDC it was measured on the expert labels of its patients 001-100.
+"""
+
+from statistics import median
+
+from pipeline.case import CineCase, QualityFinding, Verdict
+from pipeline.patient import numbers
+from pipeline.stages.biomarkers import RV, VOLUMETRIC
+from pipeline.stages.coverage import length_and_diameter_mm
+
+# Wide enough for small children and the largest hearts (EDV of ACDC: LV 49 to 374, RV 47 to 295).
+EDV_RANGE_ML = (10.0, 700.0)
+# LV length, base to apex, over its largest epicardial diameter at ED (ACDC: 0.72 to 1.50).
+MAX_LENGTH_PER_DIAMETER = 2.0
+# Cine slices are 5 to 10 mm thick and as far apart, or with gaps of up to their thickness.
+MAX_SLICE_SPACING_MM = 25.0
+MAX_SPACING_PER_THICKNESS = 2.5
+
+
+def check_volumes(case: CineCase) -> QualityFinding:
+    """`volume_plausibility`: both ventricles have volumes that hearts have.
+
+    A volume too large puts all of them in doubt, for both ventricles share the spacings; an RV
+    too small only its own.
+    """
+    check, (low, high) = "volume_plausibility", EDV_RANGE_ML
+    stated = {one.name: one.value for one in case.biomarkers if one.value is not None}
+    volumes = {name: stated[name] for name in ("lv_edv", "rv_edv") if name in stated}
+    for name, value in volumes.items():
+        if not low <= value <= high:
+            words = f"{name[:2].upper()} end-diastolic volume"
+            reason = f"{words} {value:.3g} ml is not within {low:g} to {high:g} ml"
+            taken_back = RV if name == "rv_edv" and value < low else VOLUMETRIC
+            return QualityFinding(check, Verdict.WITHHELD, reason, value, taken_back)
+    if not volumes:
+        reason = "not checked: no ventricle was found at end diastole"
+        return QualityFinding(check, Verdict.REVIEW, reason)
+    return QualityFinding(check, Verdict.OK, "the volumes are plausible", max(volumes.values()))
+
+
+def check_slice_spacing(case: CineCase) -> QualityFinding:
+    """`slice_spacing`: the distance of the slices agrees with their thickness and with the LV."""
+    check, spacing = "slice_spacing", case.stack.slice_spacing_mm
+    length, diameter = length_and_diameter_mm(case)
+    if length > MAX_LENGTH_PER_DIAMETER * diameter > 0:
+        reason = (
+            f"the LV is {length:.0f} mm long and {diameter:.0f} mm wide with slices {spacing:.3g} "
+            "mm apart: a spacing must be wrong"
+        )
+        return QualityFinding(check, Verdict.WITHHELD, reason, spacing, VOLUMETRIC)
+    stated = [
+        *numbers(case.stack.headers.values(), "SliceThickness", group="PixelMeasuresSequence")
+    ]
+    thickness = median(stated) if stated else 0.0
+    if spacing > MAX_SPACING_PER_THICKNESS * thickness > 0:
+        reason = f"slices of {thickness:.3g} mm thickness are {spacing:.3g} mm apart"
+        return QualityFinding(check, Verdict.REVIEW, reason, spacing)
+    if spacing >= MAX_SLICE_SPACING_MM:
+        reason = f"slices are {spacing:.3g} mm apart"
+        return QualityFinding(check, Verdict.REVIEW, reason, spacing)
+    return QualityFinding(check, Verdict.OK, f"slices are {spacing:.3g} mm apart", spacing)
