@@ -6,6 +6,7 @@ missing=""
 command -v Orthanc >/dev/null 2>&1 || [ -x /usr/sbin/Orthanc ] || missing="$missing orthanc"
 command -v storescu >/dev/null 2>&1 || missing="$missing dcmtk"
 command -v dciodvfy >/dev/null 2>&1 || missing="$missing dicom3tools"
+command -v cc >/dev/null 2>&1 || missing="$missing gcc libc6-dev"  # a clock of the node's own
 [ -n "$missing" ] || exit 0
 
 if [ "$(id -u)" = 0 ]; then
