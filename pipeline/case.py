@@ -1,4 +1,4 @@
-"""The immutable values that travel through the cine chain.
+"""The immutable values that travel through the chains.
 
 Arrays state their axis order: `t` cardiac phase, `z` slice position, `y` row, `x` column.
 Coordinates are DICOM patient coordinates (LPS) in mm, times in ms, volumes in ml, masses in g.
@@ -20,10 +20,16 @@ Mask = npt.NDArray[np.bool_]
 LV_CAVITY = 1
 LV_MYOCARDIUM = 2
 RV_CAVITY = 3
+# 4 is taken by `pipeline.results.codes.LV_EXPLANATION`. In a label map scar is no longer
+# LV_MYOCARDIUM, and no-reflow no longer SCAR.
+SCAR = 5
+NO_REFLOW = 6
 SEGMENT_LABELS: Mapping[int, str] = {
     LV_CAVITY: "LV cavity",
     LV_MYOCARDIUM: "LV myocardium",
     RV_CAVITY: "RV cavity",
+    SCAR: "Scar",
+    NO_REFLOW: "No-reflow",
 }
 
 
@@ -49,8 +55,8 @@ class FrameSource:
 
 
 @dataclass(frozen=True, slots=True)
-class CineStack:
-    """One assembled short-axis cine stack.
+class ShortAxisStack:
+    """What every assembled short-axis stack has.
 
     Attributes
     ----------
@@ -71,8 +77,6 @@ class CineStack:
     slice_extent_mm : float64 [z]
         The length along the normal that each slice stands for: half the distance to either
         neighbour; the nominal spacing counts beyond the ends. Sums to the covered length.
-    trigger_times_ms : float64 [t]
-        Median over the slices.
     missing : tuple of str
         What is missing or uneven, in words (cells, slices, declared but absent images).
     missing_fraction : float
@@ -80,7 +84,7 @@ class CineStack:
     headers : mapping of SOP Instance UID to Dataset
         The source data sets without pixel data, as received; never changed.
     digests : mapping of SOP Instance UID to str
-        SHA-256 of each source instance (see `pipeline.headers.digest`).
+        SHA-256 of each instance the result rests on (see `pipeline.headers.digest_bytes`).
     """
 
     frames: Float32
@@ -91,7 +95,6 @@ class CineStack:
     pixel_spacing_mm: tuple[float, float]
     slice_spacing_mm: float
     slice_extent_mm: Float64
-    trigger_times_ms: Float64
     missing: tuple[str, ...]
     missing_fraction: float
     headers: Mapping[str, Dataset] = field(repr=False)
@@ -119,6 +122,47 @@ class CineStack:
         return tuple(
             sorted({cell.series_instance_uid for row in self.sources for cell in row if cell})
         )
+
+
+@dataclass(frozen=True, slots=True)
+class CineStack(ShortAxisStack):
+    """One assembled short-axis cine stack.
+
+    Attributes
+    ----------
+    trigger_times_ms : float64 [t]
+        Median over the slices.
+    """
+
+    trigger_times_ms: Float64
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """An image that is no part of a stack because another one is, and why."""
+
+    sop_instance_uid: str
+    frame_number: int | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class LgeStack(ShortAxisStack):
+    """One assembled short-axis late enhancement stack: one image per slice, a single "phase".
+
+    Attributes
+    ----------
+    inversion_times_ms : tuple[z] of float or None
+        As the header of each slice states it.
+    phase_sensitive : bool
+        The images are real-valued (PSIR), remote myocardium is darkest; else magnitudes.
+    left_out : tuple of LeftOut
+        Images of the same series that other ones replace.
+    """
+
+    inversion_times_ms: tuple[float | None, ...]
+    phase_sensitive: bool
+    left_out: tuple[LeftOut, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +203,7 @@ class Segmentation:
     Attributes
     ----------
     labels : uint8 [t, z, y, x]
-        0 background, `LV_CAVITY`, `LV_MYOCARDIUM`, `RV_CAVITY`.
+        0 background, else a key of `SEGMENT_LABELS`.
     """
 
     labels: UInt8
@@ -238,15 +282,81 @@ class StageRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class CineCase:
-    """A cine stack and what the stages so far have found in it; each stage returns a new one."""
+class Case:
+    """A stack and what the stages so far have found in it; each stage returns a new one."""
 
-    stack: CineStack
+    stack: ShortAxisStack
     relevance: Relevance | None = None
-    phases: Phases | None = None
     segmentation: Segmentation | None = None
-    regression: Regression | None = None
-    volume_curve_ml: Mapping[str, Float64] | None = None
     biomarkers: tuple[Biomarker, ...] = ()
     quality: tuple[QualityFinding, ...] = ()
     provenance: tuple[StageRecord, ...] = ()
+
+    @property
+    def outlines(self) -> UInt8:
+        """Label maps [n, z, y, x] that geometry is judged by, LV and RV alone; the largest first.
+
+        Raises
+        ------
+        ValueError
+            Nothing is segmented yet.
+        """
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True)
+class CineCase(Case):
+    """A cine stack and what was found in it."""
+
+    stack: CineStack
+    phases: Phases | None = None
+    regression: Regression | None = None
+    volume_curve_ml: Mapping[str, Float64] | None = None
+
+    @property
+    def outlines(self) -> UInt8:
+        """Label maps of ED and ES, [2, z, y, x]."""
+        if self.phases is None or self.segmentation is None:
+            raise ValueError("outlines come after detection and segmentation")
+        return self.segmentation.labels[[self.phases.ed, self.phases.es]]
+
+
+@dataclass(frozen=True, slots=True)
+class Scar:
+    """Scar by one method, and how it was told.
+
+    Attributes
+    ----------
+    mask : bool [z, y, x]
+        No-reflow included.
+    how : str
+        What the method saw or why it could not tell, for the report; may be empty.
+    withheld : str or None
+        Why the method gives no number.
+    """
+
+    mask: Mask
+    how: str = ""
+    withheld: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LgeCase(Case):
+    """A late enhancement stack and what was found in it.
+
+    Attributes
+    ----------
+    scars : mapping of method to Scar
+        By each method, in the order of a report.
+    """
+
+    stack: LgeStack
+    scars: Mapping[str, Scar] = field(default_factory=dict)
+
+    @property
+    def outlines(self) -> UInt8:
+        """Label map with scar and no-reflow as the myocardium that they are, [1, z, y, x]."""
+        if self.segmentation is None:
+            raise ValueError("outlines come after segmentation")
+        labels = self.segmentation.labels
+        return np.where(np.isin(labels, (SCAR, NO_REFLOW)), np.uint8(LV_MYOCARDIUM), labels)

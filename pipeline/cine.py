@@ -1,16 +1,14 @@
-"""The cine chain, written out, and the runner that times each stage and records provenance."""
-
-import time
-from dataclasses import dataclass, replace
+"""The cine chain, written out."""
 
 from config.schema import LV_AREA_CURVE, CineSettings, WorkerSettings
-from pipeline.case import CineCase, CineStack, ModelUse, StageRecord
+from pipeline.case import CineCase, CineStack
+from pipeline.chain import Chain
 from pipeline.stages import Detector, Localiser, Regressor, Segmenter, Stage
 from pipeline.stages.biomarkers import Quantify
 from pipeline.stages.detection import DetectPhases
 from pipeline.stages.quality import CheckQuality
 from pipeline.stages.regression import RegressVolumes
-from pipeline.stages.relevance import FindRelevantSlices, refuse_uncovered
+from pipeline.stages.relevance import FindRelevantSlices
 from pipeline.stages.segmentation import SegmentCine
 
 
@@ -34,61 +32,15 @@ def cine_stages(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class CinePipeline:
-    """A chain of stages ready to run, with its networks loaded; serves any number of stacks.
+class CinePipeline(Chain[CineStack, CineCase]):
+    """The cine chain with its networks."""
 
-    Attributes
-    ----------
-    stages : tuple of Stage
-        In the order they run.
-    device : str
-        Where the networks compute, ``"cpu"`` or ``"cuda"``.
-    numeric_backend : str
-        What computes and how exactly; part of what decides the result.
-    """
+    __slots__ = ()
 
-    stages: tuple[Stage, ...]
-    device: str
-    numeric_backend: str
-
-    @property
-    def models(self) -> tuple[ModelUse, ...]:
-        """The networks of the chain, each once, in the order they take part."""
-        return tuple(dict.fromkeys(model for stage in self.stages for model in stage.models))
-
-    def run(self, stack: CineStack, *, require_coverage: bool = False) -> CineCase:
-        """Measure one stack.
-
-        Parameters
-        ----------
-        stack : CineStack
-            As assembled.
-        require_coverage : bool
-            Refuse a stack whose first or last slice shows the LV.
-
-        Raises
-        ------
-        Rejection
-            The stack cannot be measured.
-        NotYetCovered
-            `require_coverage`, and an end slice shows the LV.
-        """
-        case = CineCase(stack)
-        for stage in self.stages:
-            case = self._timed(stage, case)
-            if require_coverage:
-                refuse_uncovered(case)
-        return case
-
-    def _timed(self, stage: Stage, case: CineCase) -> CineCase:
-        """Run one stage and record that it did."""
-        started = time.perf_counter()
-        after = stage(case)
-        seconds = time.perf_counter() - started
-        device = self.device if stage.models else "cpu"
-        record = StageRecord(stage.name, seconds, device, stage.models)
-        return replace(after, provenance=(*after.provenance, record))
+    @staticmethod
+    def begin(stack: CineStack) -> CineCase:
+        """Make the case of a cine stack."""
+        return CineCase(stack)
 
 
 def build_cine_pipeline(settings: CineSettings, worker: WorkerSettings) -> CinePipeline:

@@ -1,4 +1,4 @@
-"""The stages of the cine chain: each takes an immutable case and returns a new one.
+"""The stages of the chains: each takes an immutable case and returns a new one.
 
 A stage touches no disk, network or database. Networks are given to its constructor, so that any
 callable of the same shape (another method, the true masks of a synthetic heart) can take their
@@ -6,9 +6,9 @@ place.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from pipeline.case import CineCase, Float32, ModelUse, UInt8
+from pipeline.case import Case, CineCase, Float32, ModelUse, UInt8
 
 if TYPE_CHECKING:
     from models.ed_es_detector import FrameReading
@@ -17,8 +17,11 @@ if TYPE_CHECKING:
     from models.regressor import RegressedVolume
 
 
-class Stage(Protocol):
-    """One step of a chain.
+AnyCase = TypeVar("AnyCase", bound=Case)
+
+
+class CaseStage(Protocol[AnyCase]):
+    """One step of a chain for one kind of case.
 
     Attributes
     ----------
@@ -31,9 +34,12 @@ class Stage(Protocol):
     name: str
     models: tuple[ModelUse, ...]
 
-    def __call__(self, case: CineCase) -> CineCase:
+    def __call__(self, case: AnyCase) -> AnyCase:
         """Return the case with what this stage finds."""
         ...
+
+
+Stage = CaseStage[CineCase]
 
 
 class Localiser(Protocol):

@@ -1,17 +1,15 @@
 """Does the stack hold the whole ventricle? Judged from its ends and from its proportions."""
 
 import numpy as np
+import numpy.typing as npt
 
 from pipeline.case import (
     LV_CAVITY,
     LV_MYOCARDIUM,
     RV_CAVITY,
-    CineCase,
+    Case,
     Float64,
-    Phases,
     QualityFinding,
-    Relevance,
-    Segmentation,
     Verdict,
 )
 from pipeline.stages.biomarkers import VOLUMETRIC
@@ -28,16 +26,14 @@ WITHHELD_SHARE = 1 / 3
 TAPERED_SHARE = 0.5
 
 
-def check_coverage(case: CineCase) -> tuple[QualityFinding, QualityFinding]:
+def check_coverage(case: Case) -> tuple[QualityFinding, QualityFinding]:
     """Check both ends of the stack: `coverage_base` and `coverage_apex`.
 
     An end slice with LV cavity at ED asks for review. The volumes are withheld when, besides, a
     third or more of the ventricle is evidently missing: the covered length falls short by a third
     of what the diameter lets expect, and the cavity at that end has not tapered.
     """
-    _, phases, segmentation = _required(case)
-    labels = segmentation.labels[phases.ed]
-    cavity = np.count_nonzero(labels == LV_CAVITY, axis=(1, 2))
+    cavity = np.count_nonzero(case.outlines[0] == LV_CAVITY, axis=(1, 2))
     largest = max(1, cavity.max())
     share = missing_share(case)
     base, apex = (0, -1) if apex_is_last(case) else (-1, 0)
@@ -59,7 +55,7 @@ def _end(where: str, taper: float, share: float) -> QualityFinding:
     return QualityFinding(check, Verdict.REVIEW, inside, share)
 
 
-def missing_share(case: CineCase) -> float:
+def missing_share(case: Case) -> float:
     """Share of the LV length that the stack lacks, by its length and diameter at ED; 0 at least.
 
     The expected length is `LENGTH_PER_DIAMETER` times the largest epicardial diameter (of the
@@ -71,27 +67,26 @@ def missing_share(case: CineCase) -> float:
     return max(0.0, 1 - length_mm / (LENGTH_PER_DIAMETER * diameter_mm))
 
 
-def length_and_diameter_mm(case: CineCase) -> tuple[float, float]:
+def length_and_diameter_mm(case: Case) -> tuple[float, float]:
     """LV length by the slices that show it, and its largest epicardial diameter at ED."""
-    relevance, phases, segmentation = _required(case)
     row_mm, column_mm = case.stack.pixel_spacing_mm
-    labels = segmentation.labels[phases.ed]
+    labels = case.outlines[0]
     left = (labels == LV_CAVITY) | (labels == LV_MYOCARDIUM)
     area_mm2 = np.count_nonzero(left, axis=(1, 2)).max() * row_mm * column_mm
-    length_mm = case.stack.slice_extent_mm[np.asarray(relevance.relevant)].sum()
+    length_mm = case.stack.slice_extent_mm[_relevant(case)].sum()
     return float(length_mm), float(2 * np.sqrt(area_mm2 / np.pi))
 
 
-def apex_is_last(case: CineCase) -> bool:
+def apex_is_last(case: Case) -> bool:
     """Whether the slices run from base to apex: the ventricles are wider towards the base."""
-    relevance, phases, segmentation = _required(case)
-    run = np.flatnonzero(relevance.relevant)
-    labels = segmentation.labels[phases.ed, run]
+    run = _relevant(case)
+    labels = case.outlines[0, run]
     area: Float64 = np.isin(labels, (LV_CAVITY, LV_MYOCARDIUM, RV_CAVITY)).sum((1, 2)) * 1.0
     return bool(area @ (run - run.mean()) <= 0)
 
 
-def _required(case: CineCase) -> tuple[Relevance, Phases, Segmentation]:
-    if case.relevance is None or case.phases is None or case.segmentation is None:
-        raise ValueError("quality comes after relevance, detection and segmentation")
-    return case.relevance, case.phases, case.segmentation
+def _relevant(case: Case) -> npt.NDArray[np.intp]:
+    """Indices of the slices that show the LV."""
+    if case.relevance is None:
+        raise ValueError("quality comes after relevance")
+    return np.flatnonzero(case.relevance.relevant)

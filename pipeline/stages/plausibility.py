@@ -5,7 +5,7 @@ Where a range cites ACDC it was measured on the expert labels of its patients 00
 
 from statistics import median
 
-from pipeline.case import CineCase, QualityFinding, Verdict
+from pipeline.case import Case, CineCase, QualityFinding, Verdict
 from pipeline.patient import numbers
 from pipeline.stages.biomarkers import RV, VOLUMETRIC
 from pipeline.stages.coverage import length_and_diameter_mm
@@ -40,7 +40,7 @@ def check_volumes(case: CineCase) -> QualityFinding:
     return QualityFinding(check, Verdict.OK, "the volumes are plausible", max(volumes.values()))
 
 
-def check_slice_spacing(case: CineCase) -> QualityFinding:
+def check_slice_spacing(case: Case) -> QualityFinding:
     """`slice_spacing`: the distance of the slices agrees with their thickness and with the LV."""
     check, spacing = "slice_spacing", case.stack.slice_spacing_mm
     length, diameter = length_and_diameter_mm(case)

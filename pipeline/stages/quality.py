@@ -15,6 +15,7 @@ from pipeline.case import (
     LV_CAVITY,
     LV_MYOCARDIUM,
     Biomarker,
+    Case,
     CineCase,
     ModelUse,
     Phases,
@@ -22,6 +23,7 @@ from pipeline.case import (
     UInt8,
     Verdict,
 )
+from pipeline.stages import AnyCase
 from pipeline.stages.biomarkers import (
     LV_STROKE,
     RV_STROKE,
@@ -161,7 +163,7 @@ def check_detector(case: CineCase) -> QualityFinding:
     return QualityFinding("detection_confidence", Verdict.OK, "ED and ES are clear")
 
 
-def withhold(case: CineCase) -> CineCase:
+def withhold(case: AnyCase) -> AnyCase:
     """Take back every biomarker that a finding of the case withholds, with the first reason."""
     reasons: dict[str, str] = {}
     for finding in case.quality:
@@ -178,7 +180,7 @@ def withhold(case: CineCase) -> CineCase:
     )
 
 
-def check_missing_images(case: CineCase) -> QualityFinding:
+def check_missing_images(case: Case) -> QualityFinding:
     """`missing_images`: what is absent from the stack, named."""
     check, share = "missing_images", case.stack.missing_fraction
     if not case.stack.missing:
@@ -201,7 +203,7 @@ def check_left_ventricle(case: CineCase) -> QualityFinding:
     return QualityFinding("left_ventricle", Verdict.OK, "LV cavity found at ED and ES")
 
 
-def check_plane(case: CineCase) -> QualityFinding:
+def check_plane(case: Case) -> QualityFinding:
     """`short_axis_plane`: in a short-axis plane the LV is round."""
     check, spacing = "short_axis_plane", case.stack.pixel_spacing_mm
     left = [np.isin(labels, (LV_CAVITY, LV_MYOCARDIUM)) for labels in _middle_labels(case)]
@@ -218,7 +220,7 @@ def check_plane(case: CineCase) -> QualityFinding:
     return QualityFinding(check, Verdict.OK, "the LV is round in the middle slices", ratio)
 
 
-def check_ring(case: CineCase) -> QualityFinding:
+def check_ring(case: Case) -> QualityFinding:
     """`myocardium_ring`: in the middle slices myocardium surrounds the cavity."""
     worst = max(open_ring_share(labels) for labels in _middle_labels(case))
     reason = f"the myocardium leaves {worst:.0%} of the cavity open in a middle slice"
@@ -315,7 +317,7 @@ def _doubts(phase: str, regressed: float, segmented: float, *, explained: bool) 
         )
 
 
-def check_mass(case: CineCase) -> QualityFinding:
+def check_mass(case: Case) -> QualityFinding:
     """`mass_plausibility`: the LV mass is a heart's; of any other, outline or spacing is wrong."""
     check, mass = "mass_plausibility", _biomarker(case, "lv_mass")
     if mass.value is None:
@@ -344,7 +346,7 @@ def _unchecked(check: str, reason: str | None) -> QualityFinding:
     return QualityFinding(check, Verdict.REVIEW, f"not checked: {reason}")
 
 
-def _biomarker(case: CineCase, name: str) -> Biomarker:
+def _biomarker(case: Case, name: str) -> Biomarker:
     return next(one for one in case.biomarkers if one.name == name)
 
 
@@ -373,10 +375,9 @@ def _stated_lv_ml(case: CineCase) -> tuple[float, float]:
     return case.regression.edv_ml, case.regression.esv_ml
 
 
-def _middle_labels(case: CineCase) -> UInt8:
-    """Label maps of the middle slices at ED and at ES, [n, y, x]."""
+def _middle_labels(case: Case) -> UInt8:
+    """Label maps of the middle slices, of a cine at ED and at ES, [n, y, x]."""
     if case.relevance is None:
         raise ValueError("quality comes after relevance")
-    labels = _labels(case)[[_phases(case).ed, _phases(case).es]]
-    middle = labels[:, middle_slices(case.relevance)]
+    middle = case.outlines[:, middle_slices(case.relevance)]
     return middle.reshape(-1, *middle.shape[2:])

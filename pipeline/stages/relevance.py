@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.case import CineCase, Float64, ModelUse, Relevance
+from pipeline.case import Case, Float64, ModelUse, Relevance
 from pipeline.errors import NotYetCovered, Rejection
-from pipeline.stages import Localiser, model_use
+from pipeline.stages import AnyCase, Localiser, model_use
 
 # The localiser sees this many phases, spread over the cycle, and the highest probability counts:
 # a basal slice that shows the LV around ED alone still belongs to the ED volume. Where the LV has
@@ -25,7 +25,7 @@ class FindRelevantSlices:
         self.models: tuple[ModelUse, ...] = (model_use(localiser.card),)
         self._threshold = threshold
 
-    def __call__(self, case: CineCase) -> CineCase:
+    def __call__(self, case: AnyCase) -> AnyCase:
         """Return the case with its relevance.
 
         Raises
@@ -94,7 +94,7 @@ def ends_covered(relevance: Relevance) -> tuple[bool, bool]:
     return not relevance.relevant[0], not relevance.relevant[-1]
 
 
-def refuse_uncovered(case: CineCase) -> None:
+def refuse_uncovered(case: Case) -> None:
     """Refuse a stack that still ends inside the ventricle.
 
     Raises

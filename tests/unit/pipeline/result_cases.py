@@ -126,18 +126,18 @@ def make_case(
     stack = make_stack(attributes, enhanced=enhanced, series_of=series_of, holes=holes)
     relevant = tuple(1 <= z <= 4 for z in range(SLICES))
     return CineCase(
-        stack,
-        Relevance(np.where(relevant, 0.9, 0.1), relevant, (16.0, 20.0)),
-        Phases(ED, ES),
-        Segmentation(disc_labels() if labels is None else labels),
-        regression,
-        {"lv": np.linspace(60, 150, PHASES), "rv": np.linspace(70, 160, PHASES)},
-        make_biomarkers(withheld or {}),
-        (
+        stack=stack,
+        relevance=Relevance(np.where(relevant, 0.9, 0.1), relevant, (16.0, 20.0)),
+        phases=Phases(ED, ES),
+        segmentation=Segmentation(disc_labels() if labels is None else labels),
+        regression=regression,
+        volume_curve_ml={"lv": np.linspace(60, 150, PHASES), "rv": np.linspace(70, 160, PHASES)},
+        biomarkers=make_biomarkers(withheld or {}),
+        quality=(
             QualityFinding("phases_count", Verdict.OK, "20 phases"),
             QualityFinding("coverage_base", Verdict.REVIEW, "the stack may stop inside the LV"),
         ),
-        (
+        provenance=(
             StageRecord("relevance", 0.5, "cpu", MODELS[:1]),
             StageRecord("segmentation", 1.5, "cpu", MODELS[1:]),
             *([StageRecord("regression", 0.5, "cpu", (REGRESSOR,))] if regression else []),
@@ -202,18 +202,19 @@ def make_stack(
                 if cell
             }
     return CineStack(
-        np.zeros((PHASES, SLICES, ROWS, COLUMNS), np.float32),
-        tuple(tuple(row) for row in cells),
-        positions,
-        *OBLIQUE,
-        PIXEL_SPACING_MM,
-        SLICE_SPACING_MM,
-        np.full(SLICES, SLICE_SPACING_MM),
-        np.arange(PHASES) * 40.0 + 12.5,
-        ("slice 2: phase 3",) if holes else (),
-        len(holes) / (PHASES * SLICES),
-        headers,
-        {uid: f"{i:064x}" for i, uid in enumerate(headers)},
+        frames=np.zeros((PHASES, SLICES, ROWS, COLUMNS), np.float32),
+        sources=tuple(tuple(row) for row in cells),
+        positions_mm=positions,
+        row_cosines=OBLIQUE[0],
+        column_cosines=OBLIQUE[1],
+        pixel_spacing_mm=PIXEL_SPACING_MM,
+        slice_spacing_mm=SLICE_SPACING_MM,
+        slice_extent_mm=np.full(SLICES, SLICE_SPACING_MM),
+        trigger_times_ms=np.arange(PHASES) * 40.0 + 12.5,
+        missing=("slice 2: phase 3",) if holes else (),
+        missing_fraction=len(holes) / (PHASES * SLICES),
+        headers=headers,
+        digests={uid: f"{i:064x}" for i, uid in enumerate(headers)},
     )
 
 

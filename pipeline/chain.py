@@ -1,0 +1,74 @@
+"""A chain of stages, and the runner that times each one and records provenance."""
+
+import time
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
+
+from pipeline.case import ModelUse, ShortAxisStack, StageRecord
+from pipeline.stages import AnyCase, CaseStage
+from pipeline.stages.relevance import refuse_uncovered
+
+AnyStack = TypeVar("AnyStack", bound=ShortAxisStack)
+
+
+@dataclass(frozen=True, slots=True)
+class Chain(ABC, Generic[AnyStack, AnyCase]):
+    """A chain of stages ready to run, with its networks loaded; serves any number of stacks.
+
+    Attributes
+    ----------
+    stages : tuple of CaseStage
+        In the order they run.
+    device : str
+        Where the networks compute, ``"cpu"`` or ``"cuda"``.
+    numeric_backend : str
+        What computes and how exactly; part of what decides the result.
+    """
+
+    stages: tuple[CaseStage[AnyCase], ...]
+    device: str
+    numeric_backend: str
+
+    @staticmethod
+    @abstractmethod
+    def begin(stack: AnyStack) -> AnyCase:
+        """Make the case of a stack, with nothing found yet."""
+
+    @property
+    def models(self) -> tuple[ModelUse, ...]:
+        """The networks of the chain, each once, in the order they take part."""
+        return tuple(dict.fromkeys(model for stage in self.stages for model in stage.models))
+
+    def run(self, stack: AnyStack, *, require_coverage: bool = False) -> AnyCase:
+        """Measure one stack.
+
+        Parameters
+        ----------
+        stack : ShortAxisStack
+            As assembled.
+        require_coverage : bool
+            Refuse a stack whose first or last slice shows the LV.
+
+        Raises
+        ------
+        Rejection
+            The stack cannot be measured.
+        NotYetCovered
+            `require_coverage`, and an end slice shows the LV.
+        """
+        case = self.begin(stack)
+        for stage in self.stages:
+            case = self._timed(stage, case)
+            if require_coverage:
+                refuse_uncovered(case)
+        return case
+
+    def _timed(self, stage: CaseStage[AnyCase], case: AnyCase) -> AnyCase:
+        """Run one stage and record that it did."""
+        started = time.perf_counter()
+        after = stage(case)
+        seconds = time.perf_counter() - started
+        device = self.device if stage.models else "cpu"
+        record = StageRecord(stage.name, seconds, device, stage.models)
+        return replace(after, provenance=(*after.provenance, record))
