@@ -123,7 +123,11 @@ class RouteSettings(_Table):
     exclude_series_description: RegularExpression = ""
     exclude_image_types: tuple[str, ...] = ("DERIVED", "P", "PHASE MAP", "VELOCITY MAP", "VELOCITY")
     source_ae_titles: tuple[AETitle, ...] = ()
+    undescribed_with_inversion_time: bool = False
 
+
+LOCALISER = "localiser"
+"""The slice classifier that is no network of its own: the localiser tells which show the LV."""
 
 LV_AREA_CURVE = "lv_area_curve"
 """The detector that is no network: ED and ES are the extremes of the segmented LV area."""
@@ -134,6 +138,7 @@ class CineSettings(_Table):
 
     enabled: bool = True
     localiser: str = "heart_localiser"
+    slice_classifier: str = LOCALISER
     segmenter: str = "cine_unet"
     volume_method: Literal["segmentation", "regression"] = "segmentation"
     regressor: str = "cine_volume_regression"
@@ -147,13 +152,37 @@ class CineSettings(_Table):
         """Names of the networks that take part."""
         detector = () if self.detector == LV_AREA_CURVE else (self.detector,)
         regressor = (self.regressor,) if self.volume_method == "regression" else ()
-        return (self.localiser, self.segmenter, *detector, *regressor)
+        classifier = () if self.slice_classifier == LOCALISER else (self.slice_classifier,)
+        return (self.localiser, *classifier, self.segmenter, *detector, *regressor)
+
+
+class LgeSettings(_Table):
+    """`[pipelines.lge]`: the late enhancement short-axis chain."""
+
+    enabled: bool = False
+    localiser: str = "lge_localiser"
+    slice_classifier: str = "lge_lv_slices"
+    segmenter: str = "lge_scar"
+    relevance_threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """Names of the networks that take part."""
+        classifier = () if self.slice_classifier == LOCALISER else (self.slice_classifier,)
+        return (self.localiser, *classifier, self.segmenter)
 
 
 class PipelinesSettings(_Table):
     """`[pipelines.*]`: one table per pipeline."""
 
     cine: CineSettings = CineSettings()
+    lge: LgeSettings = LgeSettings()
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """Names of the networks of the enabled pipelines, each once."""
+        enabled = [table for table in (self.cine, self.lge) if table.enabled]
+        return tuple(dict.fromkeys(name for table in enabled for name in table.networks))
 
 
 class DestinationSettings(_Table):
@@ -205,6 +234,18 @@ CINE_ROUTE = RouteSettings(
     ),
 )
 
+LGE_ROUTE = RouteSettings(
+    pipeline="lge",
+    series_description=(
+        r"(?i)lge|de-?cmr|late.?(gad|enh)|psir|delayed|(?<![a-z])(de_|(ps)?mde(?![a-z]))"
+    ),
+    exclude_series_description=(
+        r"(?i)(?<![a-z0-9])([234] ?-?ch(amber)?|lax|long.axis|lvot|rvot|t[12](?![0-9])|molli"
+        r"|cine|flow|tag|perf|ege|early|scout|ti.?scout|loc)"
+    ),
+    undescribed_with_inversion_time=True,
+)
+
 
 class Settings(_Table):
     """All settings of the node."""
@@ -213,7 +254,7 @@ class Settings(_Table):
     peers: tuple[PeerSettings, ...] = ()
     storage: StorageSettings = StorageSettings()
     completion: CompletionSettings = CompletionSettings()
-    routes: tuple[RouteSettings, ...] = (CINE_ROUTE,)
+    routes: tuple[RouteSettings, ...] = (CINE_ROUTE, LGE_ROUTE)
     pipelines: PipelinesSettings = PipelinesSettings()
     destinations: tuple[DestinationSettings, ...] = ()
     worker: WorkerSettings = WorkerSettings()

@@ -62,8 +62,7 @@ def serve(settings: Settings) -> None:
 
 def networks(settings: Settings) -> tuple[str, ...]:
     """Names of the networks that the enabled pipelines use."""
-    cine = settings.pipelines.cine
-    return cine.networks if cine.enabled else ()
+    return settings.pipelines.networks
 
 
 class Node:

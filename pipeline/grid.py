@@ -150,11 +150,8 @@ def build_grid(headers: Iterable[InstanceHeader]) -> Grid:
         images differ, one of the minority.
     """
     cells = images(headers)
-    if not cells:
-        raise Rejection("no_images", "no instance holds an image")
-    _refuse_mixture(cells)
-    axes = _common_orientation(cells)
-    slices, distances_mm = slices_along(cells, axes)
+    axes = checked_axes(cells)
+    slices, _ = slices_along(cells, axes)
     found = timed(slices)
     if found is None:
         raise _no_times(cells)
@@ -167,11 +164,45 @@ def build_grid(headers: Iterable[InstanceHeader]) -> Grid:
         _refuse_shift([item.cell for item in counting], normal_of(axes))
     if source == TRIGGER_TIME:
         _refuse_stray_time([counting for counting, _ in split])
-    arranged = _arranged([counting for counting, _ in split])
+    return arranged_grid(
+        _arranged([counting for counting, _ in split]),
+        axes,
+        declared,
+        notes=(*_note_on_times(source), *_note_on_repeats(left_out)),
+        left_out=left_out,
+    )
+
+
+def arranged_grid(
+    arranged: tuple[tuple[TimedCell | None, ...], ...],
+    axes: Float64,
+    declared_phases: int | None,
+    *,
+    notes: tuple[str, ...],
+    left_out: Sequence[Cell],
+) -> Grid:
+    """State the grid of arranged images.
+
+    Parameters
+    ----------
+    arranged : tuple[t] of tuple[z] of TimedCell or None
+        As in `Grid`.
+    axes : float64 [2, 3]
+        As `checked_axes`.
+    declared_phases : int or None
+        Cardiac phases the headers say a slice has.
+    notes : tuple of str
+        What else there is to say of the images, after what is missing.
+    left_out : sequence of Cell
+        Images that other ones replace.
+    """
+    counting = [item.cell for row in arranged for item in row if item is not None]
+    counting.sort(key=lambda cell: cell.acquisition)
+    slices, distances_mm = slices_along(counting, axes)
     missing_slices, uneven = spacing_faults(distances_mm)
-    instances = declared_instances(cells, len(slices))
-    there = len({cell.instance.sop_instance_uid for cell in cells})
-    first = cells[0]
+    there = [*counting, *left_out]
+    instances = declared_instances(there, len(slices))
+    first = counting[0]
     return Grid(
         cells=arranged,
         positions_mm=np.array(
@@ -188,15 +219,16 @@ def build_grid(headers: Iterable[InstanceHeader]) -> Grid:
         missing=(
             *_absent_cells(arranged),
             *uneven,
-            *_shortfall("phases", declared, len(arranged)),
-            *_shortfall("images", instances, there),
-            *_note_on_times(source),
-            *_note_on_repeats(left_out),
+            *_shortfall("phases", declared_phases, len(arranged)),
+            *_shortfall(
+                "images", instances, len({cell.instance.sop_instance_uid for cell in there})
+            ),
+            *notes,
         ),
         missing_slices=missing_slices,
         evenly_spaced=not uneven,
         declared_instances=instances,
-        declared_phases=declared,
+        declared_phases=declared_phases,
         left_out=tuple(sorted({cell.instance.sop_instance_uid for cell in left_out})),
     )
 
@@ -205,6 +237,20 @@ def images(headers: Iterable[InstanceHeader]) -> list[Cell]:
     """Every image of the headers, in an order that does not depend on theirs."""
     cells = [Cell(header, frame) for header in headers for frame in header.frames]
     return sorted(cells, key=lambda cell: cell.acquisition)
+
+
+def checked_axes(cells: Sequence[Cell]) -> Float64:
+    """Row and column axis [2, 3] of images that belong together.
+
+    Raises
+    ------
+    Rejection
+        As `build_grid`, but for what it says of times and of the places within a slice.
+    """
+    if not cells:
+        raise Rejection("no_images", "no instance holds an image")
+    _refuse_mixture(cells)
+    return _common_orientation(cells)
 
 
 def _refuse_mixture(cells: Sequence[Cell]) -> None:

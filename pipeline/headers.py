@@ -6,6 +6,7 @@ headers break the rules of their value representations, and thousands arrive in 
 
 import hashlib
 import json
+import math
 import re
 import struct
 from collections.abc import Sequence
@@ -77,6 +78,10 @@ _HEADER_TAGS = [
         "StudyInstanceUID",
         "SeriesInstanceUID",
         "SeriesNumber",
+        "InstanceNumber",
+        "MRAcquisitionType",
+        "InversionTime",
+        "ComplexImageComponent",
         "ImagePositionPatient",
         "ImageOrientationPatient",
         "FrameOfReferenceUID",
@@ -115,6 +120,10 @@ class FrameHeader:
         Acquisition (else content) time of day.
     frame_number : int or None
         One-based in an Enhanced instance; None in a classic one.
+    inversion_time_ms : float or None
+        InversionTime, or the first of InversionTimes (PS3.3 C.8.13.5.6); None when not above 0.
+    component : str
+        ComplexImageComponent: what of the complex signal a pixel is (PS3.3 C.8.13.3.1.1).
     """
 
     position_mm: Triple | None
@@ -124,6 +133,8 @@ class FrameHeader:
     temporal_position: int | None
     clock_ms: float | None
     frame_number: int | None
+    inversion_time_ms: float | None = None
+    component: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +149,8 @@ class InstanceHeader:
         NominalInterval, the R-R interval, or that of HeartRate.
     written_by_node : bool
         One of our own results.
+    acquisition_type : str
+        MRAcquisitionType, "2D" or "3D".
     """
 
     sop_instance_uid: str
@@ -163,6 +176,8 @@ class InstanceHeader:
     nominal_interval_ms: float | None
     written_by_node: bool
     frames: tuple[FrameHeader, ...]
+    instance_number: int | None = None
+    acquisition_type: str = ""
 
     @property
     def pixel_spacing_mm(self) -> Pair | None:
@@ -252,6 +267,8 @@ def _summary(reader: Reader) -> InstanceHeader:
             )
         ),
         frames=_frames(reader),
+        instance_number=reader.integer("InstanceNumber"),
+        acquisition_type=reader.text("MRAcquisitionType"),
     )
 
 
@@ -285,8 +302,10 @@ def _frames(reader: Reader) -> tuple[FrameHeader, ...]:
     """
     per_frame = reader.items("PerFrameFunctionalGroupsSequence")
     shared = reader.items("SharedFunctionalGroupsSequence")[:1]
+    component = reader.text("ComplexImageComponent")
     frames = tuple(
-        _enhanced_frame(number, (own, *shared)) for number, own in enumerate(per_frame, start=1)
+        _enhanced_frame(number, (own, *shared), component)
+        for number, own in enumerate(per_frame, start=1)
     )
     if frames and (len(frames) > 1 or frames[0].position_mm is not None):
         return frames
@@ -308,10 +327,12 @@ def _classic_frame(reader: Reader) -> FrameHeader:
         temporal_position=reader.integer("TemporalPositionIdentifier"),
         clock_ms=clock_ms,
         frame_number=None,
+        inversion_time_ms=_above_zero(reader.decimal("InversionTime")),
+        component=reader.text("ComplexImageComponent"),
     )
 
 
-def _enhanced_frame(number: int, groups: Sequence[Reader]) -> FrameHeader:
+def _enhanced_frame(number: int, groups: Sequence[Reader], component: str) -> FrameHeader:
     def macro(keyword: str) -> Reader:
         """First item of a functional group: the frame's own, else the shared one."""
         for group in groups:
@@ -329,7 +350,14 @@ def _enhanced_frame(number: int, groups: Sequence[Reader]) -> FrameHeader:
         temporal_position=content.binary("TemporalPositionIndex", "L"),
         clock_ms=time_of_day_ms(content.text("FrameAcquisitionDateTime")[8:]),
         frame_number=number,
+        inversion_time_ms=_above_zero(macro("MRModifierSequence").binary("InversionTimes", "d")),
+        component=macro("MRImageFrameTypeSequence").text("ComplexImageComponent") or component,
     )
+
+
+def _above_zero(number: float | None) -> float | None:
+    """Return a finite number above 0, else None: some scanners state 0 for none."""
+    return number if number is not None and math.isfinite(number) and number > 0 else None
 
 
 def digest_bytes(transfer_syntax_uid: str, dataset: bytes | bytearray | memoryview) -> str:

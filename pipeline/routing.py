@@ -19,11 +19,14 @@ from pipeline.grid import (
     slices_along,
 )
 from pipeline.headers import InstanceHeader
+from pipeline.lge_choice import Kind, kind_of
 from pipeline.phases import TRIGGER_TIME, Cell, timed, usual_span_ms
 from pipeline.planes import (
     ORIENTATION_TOLERANCE_DEG,
+    SAME_PLACE_MM,
     common_axes,
     deviation_deg,
+    normal_of,
     unit_axes,
 )
 
@@ -33,6 +36,11 @@ FEWEST_SLICES = 3
 FEWEST_PHASES = 2
 # A heart that beats 20 times a minute; times over a longer span are not those of one cycle.
 LONGEST_BEAT_MS = 3000.0
+# Averages and repeats of one cardiac phase are triggered within this; the phases of a cine span
+# more, even if they are ED and ES alone.
+SAME_PHASE_MS = 100.0
+# What a phase-sensitive image may be called without being left alone for it.
+_PHASE_SENSITIVE_PASSES = frozenset({"DERIVED", "P"})
 # What may stand in a CS value (PS3.5 6.2); a sender may put anything there, and reasons are logged.
 _CODE = re.compile(r"[A-Z0-9_ ]{0,16}")
 
@@ -64,14 +72,38 @@ class _Shape:
     """Planes and times of the images of a proposal.
 
     `axes` [2, 3] are those of the plane most images share, None where less than half do;
-    `n_phases` is the number of different times in the slice that has most.
+    `n_phases` is the number of different times in the slice that has most, `places_mm` [z, 3] where
+    the slices lie.
     """
 
     axes: Float64 | None
     n_slices: int = 0
     n_phases: int = 0
     gated: bool = False
+    by_trigger: bool = False
     span_ms: float = 0.0
+    inverted: bool = False
+    places_mm: Float64 | None = None
+
+    @property
+    def one_phase(self) -> bool:
+        """Whether the images of a slice are of one cardiac phase."""
+        if self.n_phases < FEWEST_PHASES or not self.gated:
+            return True
+        return self.by_trigger and self.span_ms < SAME_PHASE_MS
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """Instances of one series that the same routes take by header, or none for a reason."""
+
+    series_instance_uid: str
+    pipelines: tuple[str, ...]
+    reason: str
+    headers: tuple[InstanceHeader, ...]
+
+    def proposed(self, pipeline: str | None, reason: str) -> Proposal:
+        return Proposal((self.series_instance_uid,), pipeline, reason, self.headers)
 
 
 def propose(
@@ -93,23 +125,21 @@ def propose(
     Returns
     -------
     tuple of Proposal
-        Sorted by series; every instance is in exactly one. A series with several slice positions
-        is a stack of its own; what no route takes of it is a proposal beside it. Series of one
-        position each that share study, frame of reference, orientation, matrix and pixel spacing
-        are one stack together.
+        Sorted by series; every instance is in exactly one. A cine series with several slice
+        positions is a stack of its own; what no route takes of it is a proposal beside it. Series
+        of one position each that share study, frame of reference, orientation, matrix and pixel
+        spacing are one stack together. So are late enhancement series whose slices, at least half
+        of them, lie at the same places: magnitude beside phase-sensitive, or taken again.
     """
     proposals: list[Proposal] = []
-    single: list[tuple[Proposal, _Shape]] = []
-    for routed in _routed(headers, routes, callers):
-        if routed.pipeline is None:
-            proposals.append(routed)
-            continue
-        shape = _shape(routed.headers)
-        if shape.n_slices == 1 and _why_no_cine(shape) is None:
-            single.append((routed, shape))
+    joinable: list[tuple[Proposal, _Shape]] = []
+    for candidate in _routed(headers, routes, callers):
+        proposal, shape = _by_shape(candidate)
+        if proposal.pipeline == "lge" or (proposal.pipeline and shape.n_slices == 1):
+            joinable.append((proposal, shape))
         else:
-            proposals.append(_judged(routed, shape))
-    for group in _joinable(single):
+            proposals.append(_judged(proposal, shape))
+    for group in _joinable(joinable):
         proposals.extend(_joined(group))
     return tuple(sorted(proposals, key=_order))
 
@@ -122,38 +152,51 @@ def _routed(
     headers: Iterable[InstanceHeader],
     routes: Sequence[RouteSettings],
     callers: Mapping[str, str] | None,
-) -> list[Proposal]:
-    """Proposals by the rules of the configuration; geometry and time are not looked at.
+) -> list[_Candidate]:
+    """Candidates by the rules of the configuration; geometry and time are not looked at.
 
-    A series is one proposal; what no route takes of it (phase images beside magnitude images, a
-    derived one) is another.
+    A series is one; what no route takes of it (phase images beside magnitude images, a derived
+    one) is another.
     """
-    groups: defaultdict[tuple[str, str | None, str], list[InstanceHeader]] = defaultdict(list)
+    groups: defaultdict[tuple[str, tuple[str, ...], str], list[InstanceHeader]] = defaultdict(list)
     for header in sorted(headers, key=lambda header: header.sop_instance_uid):
         caller = callers.get(header.sop_instance_uid) if callers is not None else None
-        pipeline, reason = _decision(header, routes, caller)
-        groups[header.series_instance_uid, pipeline, reason].append(header)
+        pipelines, reason = _decision(header, routes, caller)
+        groups[header.series_instance_uid, pipelines, reason].append(header)
     return [
-        Proposal((series,), pipeline, reason, tuple(members))
-        for (series, pipeline, reason), members in groups.items()
+        _Candidate(series, pipelines, reason, tuple(members))
+        for (series, pipelines, reason), members in groups.items()
     ]
+
+
+def _by_shape(candidate: _Candidate) -> tuple[Proposal, _Shape]:
+    """Propose the first pipeline whose images look like those of the series, or none."""
+    if not candidate.pipelines:
+        return candidate.proposed(None, candidate.reason), _Shape(None)
+    shape = _shape(candidate.headers)
+    refusals = []
+    for pipeline in candidate.pipelines:
+        refusal = _why_not(pipeline, shape)
+        if refusal is None:
+            return candidate.proposed(pipeline, ""), shape
+        refusals.append(refusal)
+    return candidate.proposed(None, f"left alone: {'; '.join(dict.fromkeys(refusals))}"), shape
 
 
 def _decision(
     header: InstanceHeader, routes: Sequence[RouteSettings], caller: str | None
-) -> tuple[str | None, str]:
-    """Pipeline of the first route that takes an instance; or None, and why none does."""
+) -> tuple[tuple[str, ...], str]:
+    """Pipelines of the routes that take an instance, in their order; or why none does."""
     if header.written_by_node:
-        return None, "left alone: a result this node wrote"
+        return (), "left alone: a result this node wrote"
     if header.sop_class_uid not in (MR_IMAGE, ENHANCED_MR_IMAGE):
-        return None, "left alone: no image of a kind the node measures"
-    refusals = []
-    for route in routes:
-        refusal = _refusal(header, route, caller)
-        if refusal is None:
-            return route.pipeline, ""
-        refusals.append(refusal)
-    return None, f"left alone: {'; '.join(dict.fromkeys(refusals)) or 'no route is configured'}"
+        return (), "left alone: no image of a kind the node measures"
+    refusals = {route: _refusal(header, route, caller) for route in routes}
+    taken = [route.pipeline for route, refusal in refusals.items() if refusal is None]
+    if taken:
+        return tuple(dict.fromkeys(taken)), ""
+    reasons = dict.fromkeys(reason for reason in refusals.values() if reason)
+    return (), f"left alone: {'; '.join(reasons) or 'no route is configured'}"
 
 
 def _refusal(header: InstanceHeader, route: RouteSettings, caller: str | None) -> str | None:
@@ -162,6 +205,8 @@ def _refusal(header: InstanceHeader, route: RouteSettings, caller: str | None) -
         name = header.modality if _CODE.fullmatch(header.modality) else "unknown"
         return f"modality '{name}' is not routed"
     excluded = {kind.upper() for kind in route.exclude_image_types}
+    if route.pipeline == "lge" and kind_of(header) is Kind.PHASE_SENSITIVE:
+        excluded -= _PHASE_SENSITIVE_PASSES
     for kind in header.image_type:
         if kind.upper() in excluded:
             return f"image type {kind} is excluded"
@@ -172,11 +217,17 @@ def _refusal(header: InstanceHeader, route: RouteSettings, caller: str | None) -
 
 def _refusal_by_description(header: InstanceHeader, route: RouteSettings) -> str | None:
     name = f"{header.series_description} {header.protocol_name}"
+    if route.undescribed_with_inversion_time and not name.strip() and _is_inverted(header):
+        return None
     if not re.search(route.series_description, name):
         return "series description and protocol name do not match the route"
     if route.exclude_series_description and re.search(route.exclude_series_description, name):
         return "series description or protocol name is one that the route excludes"
     return None
+
+
+def _is_inverted(header: InstanceHeader) -> bool:
+    return any(frame.inversion_time_ms is not None for frame in header.frames)
 
 
 def _shape(headers: Sequence[InstanceHeader]) -> _Shape:
@@ -189,9 +240,10 @@ def _shape(headers: Sequence[InstanceHeader]) -> _Shape:
     if 2 * len(parallel) <= len(cells):
         return _Shape(None, n_slices=len(cells))
     slices, _ = slices_along([cells[int(index)] for index in parallel], common)
+    places_mm = np.array([row[0].frame.position_mm for row in slices], dtype=np.float64)
     found = timed(slices) or timed(_with_trigger_time(slices))
     if found is None:
-        return _Shape(common, len(slices), n_phases=1)
+        return _Shape(common, len(slices), n_phases=1, places_mm=places_mm)
     source, rows = found
     by_trigger = source == TRIGGER_TIME
     cardiac_images = max((header.cardiac_images or 0 for header in headers), default=0)
@@ -200,7 +252,10 @@ def _shape(headers: Sequence[InstanceHeader]) -> _Shape:
         len(slices),
         n_phases=max(len({item.time_ms for item in row}) for row in rows),
         gated=by_trigger or cardiac_images >= FEWEST_PHASES,
+        by_trigger=by_trigger,
         span_ms=usual_span_ms(rows) if by_trigger else 0.0,
+        inverted=any(_is_inverted(header) for header in headers),
+        places_mm=places_mm,
     )
 
 
@@ -212,44 +267,62 @@ def _with_trigger_time(slices: Sequence[Sequence[Cell]]) -> list[list[Cell]]:
 
 
 def _judged(routed: Proposal, shape: _Shape) -> Proposal:
-    """Proposal of a series by its shape."""
-    why_not = _why_no_cine(shape) or _why_no_stack(shape)
+    """Proposal of a series by its shape; one that no pipeline takes stays as it is."""
+    if routed.pipeline is None:
+        return routed
+    why_not = _why_not(routed.pipeline, shape) or _why_no_stack(routed.pipeline, shape)
     if why_not is not None:
         return replace(routed, pipeline=None, reason=f"left alone: {why_not}")
+    if routed.pipeline == "lge":
+        return replace(routed, reason=f"{shape.n_slices} slice positions of late enhancement")
     reason = f"{shape.n_slices} slice positions with up to {shape.n_phases} phases"
     return replace(routed, reason=reason)
 
 
-def _why_no_cine(shape: _Shape) -> str | None:
+def _why_not(pipeline: str, shape: _Shape) -> str | None:
+    """Why a pipeline does not take images of this shape; None when it does."""
     if shape.axes is None:
         if shape.n_slices:
             return "planes of several orientations (a localizer or several long axes)"
         return "no image with position, orientation and pixel spacing"
+    return _why_no_lge(shape) if pipeline == "lge" else _why_no_cine(shape)
+
+
+def _why_no_lge(shape: _Shape) -> str | None:
+    return None if shape.one_phase else "several cardiac phases (no late enhancement)"
+
+
+def _why_no_cine(shape: _Shape) -> str | None:
     if shape.n_phases < FEWEST_PHASES:
         return "1 cardiac phase only (no cine)"
     if not shape.gated:
         return "no trigger times and no number of cardiac images: not gated to the heart"
     if shape.span_ms > LONGEST_BEAT_MS:
         return f"times of a slice span {shape.span_ms / 1000:.3g} s: not one heart beat"
+    if shape.inverted and shape.one_phase:
+        return "1 cardiac phase only, with inversion, taken several times (no cine)"
     return None
 
 
-def _why_no_stack(shape: _Shape) -> str | None:
+def _why_no_stack(pipeline: str, shape: _Shape) -> str | None:
     if shape.n_slices == 1:
-        return "1 slice position only (a long-axis or single-slice cine)"
+        words = "image" if pipeline == "lge" else "cine"
+        return f"1 slice position only (a long-axis or single-slice {words})"
     if shape.n_slices < FEWEST_SLICES:
         return f"{shape.n_slices} slice positions only, a stack has {FEWEST_SLICES} or more"
     return None
 
 
 def _joinable(
-    single: Sequence[tuple[Proposal, _Shape]],
+    found: Sequence[tuple[Proposal, _Shape]],
 ) -> list[list[tuple[Proposal, _Shape]]]:
-    """Group series of one position each that could be slices of one stack."""
+    """Group series that could be one stack; the ones with most slices first."""
     groups: list[list[tuple[Proposal, _Shape]]] = []
-    for proposal, shape in single:
+    for proposal, shape in sorted(found, key=lambda item: -item[1].n_slices):
         for group in groups:
-            if _belong_together(group[0], (proposal, shape)):
+            if _belong_together(group[0], (proposal, shape)) and any(
+                _share_places(shape, other) for _, other in group
+            ):
                 group.append((proposal, shape))
                 break
         else:
@@ -265,6 +338,21 @@ def _belong_together(one: tuple[Proposal, _Shape], other: tuple[Proposal, _Shape
     return _stack_key(first) == _stack_key(second) and bool(tilt_deg <= ORIENTATION_TOLERANCE_DEG)
 
 
+def _share_places(one: _Shape, other: _Shape) -> bool:
+    """Whether at least half of the slices of the shorter one lie where the other has some.
+
+    Series of one position each share none: they are slices of one stack.
+    """
+    if one.axes is None or one.places_mm is None or other.places_mm is None:
+        return False
+    if one.n_slices == other.n_slices == 1:
+        return True
+    normal = normal_of(one.axes)
+    apart_mm = np.abs((one.places_mm @ normal)[:, None] - other.places_mm @ normal)
+    shorter = apart_mm.min(axis=1 if one.n_slices <= other.n_slices else 0)
+    return bool(2 * np.count_nonzero(shorter <= SAME_PLACE_MM) >= len(shorter))
+
+
 def _stack_key(proposal: Proposal) -> tuple[object, ...]:
     header = proposal.headers[0]
     spacing = header.pixel_spacing_mm
@@ -276,11 +364,12 @@ def _stack_key(proposal: Proposal) -> tuple[object, ...]:
         header.rows,
         header.columns,
         spacing and tuple(round(mm, 3) for mm in spacing),
+        header.acquisition_type if proposal.pipeline == "lge" else "",
     )
 
 
 def _joined(group: Sequence[tuple[Proposal, _Shape]]) -> list[Proposal]:
-    """One stack of series of one position each, or each for itself when it is no stack."""
+    """One stack of several series, or each for itself when it is no stack."""
     headers = tuple(header for proposal, _ in group for header in proposal.headers)
     shape = _shape(headers)
     if shape.n_slices < FEWEST_SLICES:
