@@ -18,12 +18,10 @@ demo: install
 	$(BIN)/python -m dicom_node.demo $(if $(STUDY),--study "$(STUDY)")
 
 test: peers check
-	$(BIN)/pytest tests/unit -m "not campaign" --numprocesses 2 --dist loadfile
-	$(BIN)/pytest tests/integration tests/acceptance -m "not campaign" --durations=15
+	$(BIN)/pytest -m "not campaign" --numprocesses 2 --dist loadfile --durations=15
 
 campaign: peers check
-	$(BIN)/pytest tests/unit --numprocesses 2 --dist loadfile
-	$(BIN)/pytest tests/integration tests/acceptance --durations=30
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --durations=30
 
 benchmark: peers $(VENV)/.installed-test
 	$(BIN)/python -m tests.benchmarks
