@@ -14,8 +14,9 @@ import structlog
 from config.errors import TransientError
 from config.schema import Settings
 from dicom_node.completion import Arrival, decide
+from pipeline.assemble import grid_of
 from pipeline.errors import Rejection
-from pipeline.grid import Grid, build_grid
+from pipeline.grid import Grid
 from pipeline.headers import InstanceHeader
 from pipeline.routing import Proposal, propose
 from storage import Storage
@@ -251,7 +252,7 @@ def _routed(proposal: Proposal, instances: Mapping[str, StoredInstance]) -> _Rou
     grid = None
     if proposal.pipeline is not None:
         try:
-            grid = build_grid(proposal.headers)
+            grid = grid_of(proposal)
         except Rejection as rejection:
             log.debug("no grid yet", reason=str(rejection))
     members = tuple(instances[header.sop_instance_uid] for header in proposal.headers)

@@ -1,16 +1,19 @@
-"""From the instances of a proposal to one typed stack."""
+"""From the instances of a proposal to one typed stack, cine or late enhancement."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pydicom import Dataset
 
 from config.schema import CineSettings
-from pipeline.case import CineStack, Float32, FrameSource
+from pipeline.case import CineStack, Float32, FrameSource, LgeStack
 from pipeline.errors import Rejection
 from pipeline.grid import Grid, build_grid
+from pipeline.headers import digest_file
+from pipeline.lge_choice import choose
 from pipeline.phases import Cell, TimedCell
 from pipeline.pixels import decode_instance
 from pipeline.routing import FEWEST_PHASES, FEWEST_SLICES, Proposal
@@ -40,31 +43,82 @@ def assemble(proposal: Proposal, files: Mapping[str, Path], settings: CineSettin
     """
     grid = build_grid(proposal.headers)
     _refuse_incomplete(grid, settings.max_missing_fraction)
-    frames, headers, digests = _read(grid, files)
-    _fill_holes(frames, grid)
-    return CineStack(
-        frames=frames,
-        sources=tuple(tuple(_source(cell) for cell in row) for row in grid.cells),
-        positions_mm=grid.positions_mm,
-        row_cosines=grid.row_cosines,
-        column_cosines=grid.column_cosines,
-        pixel_spacing_mm=grid.pixel_spacing_mm,
-        slice_spacing_mm=grid.slice_spacing_mm,
-        slice_extent_mm=grid.slice_extent_mm,
-        trigger_times_ms=grid.trigger_times_ms,
-        missing=grid.missing,
-        missing_fraction=grid.missing_fraction,
-        headers=headers,
-        digests=digests,
+    return CineStack(trigger_times_ms=grid.trigger_times_ms, **_stack(grid, files))
+
+
+def assemble_lge(proposal: Proposal, files: Mapping[str, Path]) -> LgeStack:
+    """Read the images of a proposal that count (`pipeline.lge_choice`) into one stack.
+
+    The digests are those of all instances: which ones are left out is part of the result.
+
+    Parameters
+    ----------
+    proposal : Proposal
+        Instances that form a stack.
+    files : mapping of SOP Instance UID to Path
+        Where they lie; DICOM Part 10.
+
+    Raises
+    ------
+    Rejection
+        As `pipeline.lge_choice.choose` and `pipeline.pixels.decode_instance`; ``too_few_slices``,
+        ``missing_file``.
+    OSError
+        A file cannot be read now.
+    """
+    choice = choose(proposal.headers)
+    grid = choice.grid
+    _refuse_few_slices(grid)
+    content = _stack(grid, files)
+    content["digests"] |= _digests({item.sop_instance_uid for item in choice.left_out}, files)
+    cells = [item.cell for item in grid.cells[0] if item is not None]
+    return LgeStack(
+        inversion_times_ms=tuple(cell.frame.inversion_time_ms for cell in cells),
+        phase_sensitive=choice.phase_sensitive,
+        left_out=choice.left_out,
+        **content,
     )
 
 
+def grid_of(proposal: Proposal) -> Grid:
+    """Grid of a proposal that a pipeline takes, from headers alone; raises as its assembly."""
+    if proposal.pipeline == "lge":
+        return choose(proposal.headers).grid
+    return build_grid(proposal.headers)
+
+
+def _stack(grid: Grid, files: Mapping[str, Path]) -> dict[str, Any]:
+    """What every stack has, see `ShortAxisStack`."""
+    frames, headers, digests = _read(grid, files)
+    _fill_holes(frames, grid)
+    return {
+        "frames": frames,
+        "sources": tuple(tuple(_source(cell) for cell in row) for row in grid.cells),
+        "positions_mm": grid.positions_mm,
+        "row_cosines": grid.row_cosines,
+        "column_cosines": grid.column_cosines,
+        "pixel_spacing_mm": grid.pixel_spacing_mm,
+        "slice_spacing_mm": grid.slice_spacing_mm,
+        "slice_extent_mm": grid.slice_extent_mm,
+        "missing": grid.missing,
+        "missing_fraction": grid.missing_fraction,
+        "headers": headers,
+        "digests": digests,
+    }
+
+
+def _digests(uids: Iterable[str], files: Mapping[str, Path]) -> dict[str, str]:
+    return {uid: digest_file(_file_of(uid, files)) for uid in uids}
+
+
+def _file_of(uid: str, files: Mapping[str, Path]) -> Path:
+    if uid not in files:
+        raise Rejection("missing_file", "no file is known for it", uid)
+    return files[uid]
+
+
 def _refuse_incomplete(grid: Grid, max_missing_fraction: float) -> None:
-    if grid.n_slices < FEWEST_SLICES:
-        raise Rejection(
-            "too_few_slices",
-            f"{grid.n_slices} slice positions; a stack has {FEWEST_SLICES} or more",
-        )
+    _refuse_few_slices(grid)
     if grid.n_phases < FEWEST_PHASES:
         raise Rejection("too_few_phases", f"{grid.n_phases} cardiac phase; a cine has more")
     if grid.hole_fraction > max_missing_fraction:
@@ -72,6 +126,14 @@ def _refuse_incomplete(grid: Grid, max_missing_fraction: float) -> None:
             "too_much_missing",
             f"{grid.hole_fraction:.0%} of the images are missing, "
             f"{max_missing_fraction:.0%} may be: {'; '.join(grid.missing)}",
+        )
+
+
+def _refuse_few_slices(grid: Grid) -> None:
+    if grid.n_slices < FEWEST_SLICES:
+        raise Rejection(
+            "too_few_slices",
+            f"{grid.n_slices} slice positions; a stack has {FEWEST_SLICES} or more",
         )
 
 
@@ -83,9 +145,7 @@ def _read(
     headers: dict[str, Dataset] = {}
     digests: dict[str, str] = {}
     for uid, places in sorted(_places(grid).items()):
-        if uid not in files:
-            raise Rejection("missing_file", "no file is known for it", uid)
-        decoded = decode_instance(files[uid], uid)
+        decoded = decode_instance(_file_of(uid, files), uid)
         announced = (len(places[0][2].instance.frames), grid.rows, grid.columns)
         if decoded.images.shape != announced:
             raise Rejection("unreadable_pixels", "its pixels are not what its header says", uid)
