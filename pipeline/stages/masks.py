@@ -39,8 +39,8 @@ def clean_labels(labels: UInt8, pixel_spacing_mm: tuple[float, float]) -> UInt8:
     part = labels[window]
     left = largest_bodies((part == LV_CAVITY) | (part == LV_MYOCARDIUM))
     left = largest_bodies(left.reshape(-1, 1, *left.shape[2:])).reshape(left.shape)
-    cavity = _without_holes(left & (part == LV_CAVITY))
-    left = _without_holes(left)
+    cavity = without_holes(left & (part == LV_CAVITY))
+    left = without_holes(left)
     right = (part == RV_CAVITY) & ~left
     right &= largest_bodies(_grown(right, pixel_spacing_mm), touching=left)
     out = cleaned[window]
@@ -64,7 +64,7 @@ def largest_bodies(mask: Mask, touching: Mask | None = None) -> Mask:
     -------
     bool [n, z, y, x]
     """
-    bodies = _bodies(mask)
+    bodies = numbered_bodies(mask)
     kept = np.zeros_like(mask)
     for volume, numbered in enumerate(bodies):
         sizes = np.bincount(numbered[mask[volume]], minlength=1)
@@ -75,7 +75,7 @@ def largest_bodies(mask: Mask, touching: Mask | None = None) -> Mask:
     return kept
 
 
-def _bodies(mask: Mask) -> npt.NDArray[np.intp]:
+def numbered_bodies(mask: Mask) -> npt.NDArray[np.intp]:
     """Number the face-connected bodies of volumes [n, z, y, x] from 1; background is 0.
 
     All volumes pass through one call, an empty slice between them: each call of the toolkit has
@@ -87,10 +87,10 @@ def _bodies(mask: Mask) -> npt.NDArray[np.intp]:
     return np.asarray(numbered, dtype=np.intp).reshape(apart.shape)[:, :-1]
 
 
-def _without_holes(mask: Mask) -> Mask:
+def without_holes(mask: Mask) -> Mask:
     """Fill the holes in every slice of [n, z, y, x]: background that the border does not reach."""
     slices = np.pad(mask.reshape(-1, 1, *mask.shape[2:]), ((0, 0), (0, 0), (1, 1), (1, 1)))
-    outside = _bodies(~slices)
+    outside = numbered_bodies(~slices)
     reached = outside == outside[:, :, :1, :1]
     return np.asarray(~reached[:, :, 1:-1, 1:-1].reshape(mask.shape), dtype=np.bool_)
 
