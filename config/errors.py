@@ -7,6 +7,7 @@ only that::
     ├── PermanentError          the input or the configuration is at fault: a retry changes nothing
     │   ├── ConfigError         config.loader: a settings file that cannot be used
     │   ├── Rejection           pipeline.errors: a study that cannot be measured, and why
+    │   ├── NoRemoteMyocardium  pipeline.scar: no myocardium to set a threshold of scar by
     │   ├── WeightsError        models.registry: weights missing, altered or of another shape
     │   ├── SplitError          models.split: a patient on two sides, or one never to be fitted
     │   ├── CaseError           models.training.cases: a labelled case that cannot be used

@@ -288,7 +288,8 @@ def _enclosed(wall: _Wall, scar: Mask) -> Mask:
     closed = scar | wall.cavity
     barrier = (_grown(scar) & wall.myocardium) | wall.cavity
     inner = without_holes(barrier[None])[0] & ~barrier
-    return (_grown(inner) | without_holes(closed[None])[0]) & wall.myocardium & ~scar
+    enclosed = _grown(inner) | without_holes(closed[None])[0]
+    return np.asarray(enclosed & wall.myocardium & ~scar, dtype=np.bool_)
 
 
 def _larger(mask: Mask, fewest: float) -> Mask:
