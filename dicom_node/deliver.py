@@ -83,6 +83,8 @@ class Deliverer:
                 log.error(
                     "delivery parked for the admin",
                     destination=destination.name,
+                    stack_id=delivery.stack_id,
+                    series_instance_uids=list(delivery.series_instance_uids),
                     sop_instance_uid=delivery.sop_instance_uid,
                     reason=error,
                 )

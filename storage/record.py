@@ -9,8 +9,8 @@ from sqlalchemy import Connection, Row, bindparam, exists, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from storage.database import insert_row
-from storage.schema import carried, instances, stack_instances, stacks, studies
-from storage.states import StackState
+from storage.schema import carried, instances, outbox, results, stack_instances, stacks, studies
+from storage.states import DeliveryState, StackState
 
 SENT_AGAIN = "sent again: waits for the end of the transfer"
 
@@ -89,6 +89,18 @@ _WAKE = (
     .values(state=StackState.WAITING, reason=SENT_AGAIN, changed_at=bindparam("now"))
 )
 
+_DELIVER_AGAIN = (
+    update(outbox)
+    .where(
+        outbox.c.state == DeliveryState.PARKED,
+        outbox.c.result_id.in_(
+            select(results.c.id).where(results.c.stack_id.in_(_STACKS_OF_INSTANCE))
+        ),
+    )
+    .values(state=DeliveryState.PENDING, attempts=0, settled_at=None)
+    .values(created_at=bindparam("now"), next_attempt_at=bindparam("now"))
+)
+
 _LOOK_AGAIN = (
     update(studies)
     .where(
@@ -117,11 +129,11 @@ def record(connection: Connection, new: NewInstance, path: str, *, written: bool
     what an admin does who has put right a cause outside the images (memory, weights, a route, a
     fault cured by a newer version). A stack that was parked or rejected waits again; a study whose
     assessment failed, or whose image no pipeline took, is looked at again. A measured stack is
-    not measured again.
+    not measured again, but its parked deliveries are attempted with all their patience.
 
     No loop follows where an archive sends everything back that it gets: what is parked, rejected
     or left alone sends nothing, and each transfer wakes a stack once, since it is started after
-    the end of the transfer only (`SENT_AGAIN`).
+    the end of the transfer only (`SENT_AGAIN`). A delivery is parked after days only.
 
     Parameters
     ----------
@@ -165,6 +177,7 @@ def _bring_back(
     if values:
         connection.execute(_SET.values(values), {"instance": same.id})
     connection.execute(_WAKE, {"instance": same.id, "now": received_at})
+    connection.execute(_DELIVER_AGAIN, {"instance": same.id, "now": received_at})
     connection.execute(_LOOK_AGAIN, {"instance": same.id, "study": same.study_instance_uid})
 
 

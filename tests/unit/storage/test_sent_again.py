@@ -1,5 +1,7 @@
 """An image that is sent again, unchanged: whatever has no result gets another chance."""
 
+from datetime import timedelta
+
 import pytest
 
 from storage.record import SENT_AGAIN
@@ -57,6 +59,20 @@ def test_a_measured_stack_stays_measured(world):
     world.store("1.1")
     assert world.stack(stack).state is StackState.COMPLETED
     assert to_assess(world) == []
+
+
+def test_a_parked_delivery_is_attempted_again_as_a_new_one(world):
+    world.complete("1.1")
+    (delivery,) = world.storage.outbox.due("PACS", world.now)
+    world.storage.outbox.mark_failed(delivery, "no connection", world.now)
+    world.storage.outbox.park(delivery, "no connection", world.now)
+    world.now += timedelta(days=8)
+    world.store("9.9", series="9", study="9.0")
+    world.store("9.9", series="9", study="9.0")
+    assert world.storage.outbox.due("PACS", world.now) == ()
+    world.store("1.1")
+    (again,) = world.storage.outbox.due("PACS", world.now)
+    assert (again.id, again.attempts, again.created_at) == (delivery.id, 0, world.now)
 
 
 def test_a_stack_under_way_goes_on(world, queued):
