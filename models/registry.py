@@ -33,7 +33,8 @@ class Card:
     Attributes
     ----------
     name, version, task : str
-        Task is "segmentation", "localisation", "ed_es_detection" or "volume_regression".
+        Task is "segmentation", "localisation", "ed_es_detection", "volume_regression",
+        "slice_classification" or "scar_segmentation".
     summary, intended_use, limits, licence : str
         In words; the licence is that of the weights.
     data : tuple of str
@@ -126,6 +127,10 @@ ARCHITECTURES: Mapping[str, Callable[..., "nn.Module"]] = {
     "unet_3d": _lazily("models.unet3d", "UNet3D"),
     "pspunet": _lazily("models.pspunet", "PSPUNet"),
     "ed_es_detector": _lazily("models.ed_es_detector", "EdEsDetector"),
+    "slice_cnn": _lazily("models.slice_networks", "SliceCNN"),
+    "squeezenet": _lazily("models.slice_networks", "SqueezeNet"),
+    "alexnet": _lazily("models.slice_networks", "AlexNet"),
+    "googlenet": _lazily("models.slice_networks", "GoogLeNet"),
     "regression_unet": _lazily("models.regression_unet", "RegressionUNet"),
 }
 

@@ -138,8 +138,10 @@ def acdc_slices(data: Path, names: tuple[str, ...]) -> Iterator[LabelledSlice]:
             yield from slices_of_volume(volume, "acdc")
 
 
-def slices_of_volume(volume: LabelledVolume, dataset: str) -> Iterator[LabelledSlice]:
-    """Slices of a fully labelled volume, 8 bits, with the LV centre of the volume.
+def slices_of_volume(
+    volume: LabelledVolume, dataset: str, lv: tuple[int, ...] = (1, 2)
+) -> Iterator[LabelledSlice]:
+    """Slices of a fully labelled volume, 8 bits, with the centre of the volume's LV labels.
 
     Raises
     ------
@@ -147,7 +149,7 @@ def slices_of_volume(volume: LabelledVolume, dataset: str) -> Iterator[LabelledS
         No pixel is labelled LV.
     """
     scale = 255 / max(float(volume.images.max()), 1.0)
-    _, rows, columns = np.nonzero((volume.labels == 1) | (volume.labels == 2))
+    _, rows, columns = np.nonzero(np.isin(volume.labels, lv))
     if not len(rows):
         raise CaseError(f"nothing is labelled as LV at {volume.phase.upper()}")
     pairs = zip(volume.images, volume.labels, strict=True)
@@ -160,5 +162,6 @@ def slices_of_volume(volume: LabelledVolume, dataset: str) -> Iterator[LabelledS
             dataset=dataset,
             patient=volume.patient,
             phase=volume.phase,
+            spacing_is_known=volume.spacing_is_known,
             position=position,
         )

@@ -138,17 +138,18 @@ def ghosts(images: Tensor, generator: Generator) -> Tensor:
     return _sometimes(images + strength * images.roll(distance, axis), images, 0.15, generator)
 
 
-def change_appearance(images: Tensor, allowed: Tensor, generator: Generator) -> Tensor:
+def change_appearance(images: Tensor, allowed: Tensor | None, generator: Generator) -> Tensor:
     """All changes of appearance in the order in which a scanner would cause them.
 
     Parameters
     ----------
     images : float tensor [n, c, y, x]
         In 0 to 1 (`models.preprocess.clip_to_unit`).
-    allowed : uint8 tensor [n, c, y, x]
+    allowed : uint8 tensor [n, c, y, x], optional
+        Without it no tissue changes by itself.
     generator : Generator
     """
-    changed = tissue_contrast(images, allowed, generator)
+    changed = images if allowed is None else tissue_contrast(images, allowed, generator)
     changed = transfer_curve(changed.clamp(0, 1), generator)
     changed = bias_field(changed, generator)
     changed = ghosts(changed, generator)

@@ -26,6 +26,15 @@ TEXTS: Mapping[str, Mapping[str, str]] = {
         "RV comes out too large at ES; on Sunnybrook the LV comes out too small, more so at ES, "
         "which raises the ejection fraction.",
     },
+    "cine_residual_unet": {
+        "summary": "Labels LV cavity, LV myocardium and RV cavity in short-axis cine slices, each "
+        "seen between its two neighbours (residual 2-D U-net, heart-centred crop; at ED and ES "
+        "the mean over the image and its mirror image).",
+        "intended_use": "Volumes, ejection fractions and LV mass from short-axis cine stacks, "
+        "shown to a physician who checks the contours. Papillary muscles count as cavity.",
+        "limits": LIMITS_OF_ALL + " The basal and the apical slice are where it errs most; the "
+        "RV of basal slices that experts leave out at ES is often labelled.",
+    },
     "heart_localiser": {
         "summary": "Finds the LV in whole short-axis cine images at 3 mm (2-D U-net), the centre "
         "of the heart, and which slices show the LV.",
@@ -54,6 +63,10 @@ DATA_OF_SET: Mapping[str, str] = {
     "V. M. Campello, P. Gkontra, C. Izquierdo, et al., Multi-Centre, Multi-Vendor and "
     "Multi-Disease Cardiac Segmentation: The M&Ms Challenge, IEEE Transactions on Medical "
     "Imaging 40(12), 3543-3554, 2021, doi:10.1109/TMI.2021.3090082",
+    "emidec": "EMIDEC, 56 of 80 cases (models/split.json), CC BY-NC-SA 4.0: "
+    "A. Lalande, Z. Chen, T. Decourselle, A. Qayyum, et al., Emidec: A Database Usable for the "
+    "Automatic Evaluation of Myocardial Infarction from Delayed-Enhancement Cardiac MRI, "
+    "Data 5(4), 89, 2020, doi:10.3390/data5040089",
     "studies": "Studies of the institution that trained it, with the volumes it reported",
     "synthetic": "Synthetic hearts of this product (models.synthetic), Apache-2.0",
 }

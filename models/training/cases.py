@@ -21,19 +21,21 @@ class CaseError(PermanentError):
 
 @dataclass(frozen=True, slots=True)
 class LabelledVolume:
-    """ED or ES volume of one patient.
+    """ED or ES volume, or LGE stack, of one patient.
 
     Attributes
     ----------
     images : float32 [z, y, x]
     labels : uint8 [z, y, x]
-        0 background, 1 LV cavity, 2 LV myocardium, 3 RV cavity.
+        0 background, 1 LV cavity, 2 LV myocardium, 3 RV cavity; of LGE as the adapter says.
     pixel_spacing_mm : (row_mm, column_mm)
     slice_spacing_mm : float
     patient, phase : str
-        Phase is "ed" or "es".
+        Phase is "ed", "es" or "lge".
     group : str
         Diagnosis or scanner as the set names it; empty where it names none.
+    spacing_is_known : bool
+        False where the set states no spacing and one is assumed.
     """
 
     images: npt.NDArray[np.float32]
@@ -43,6 +45,7 @@ class LabelledVolume:
     patient: str
     phase: str
     group: str = ""
+    spacing_is_known: bool = True
 
 
 @dataclass(frozen=True, slots=True)

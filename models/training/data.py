@@ -5,7 +5,7 @@ from pathlib import Path
 
 from models import split
 from models.split import Part, SplitError
-from models.training import acdc, mnms, studies, sunnybrook
+from models.training import acdc, emidec, mnms, studies, sunnybrook
 from models.training.cases import logged, usable
 from models.training.slices import LabelledSlice, read_slices, write_slices
 from models.training.synthetic import synthetic_slices
@@ -14,12 +14,14 @@ ADAPTERS: dict[str, Callable[[Path, tuple[str, ...]], Iterator[LabelledSlice]]] 
     "acdc": acdc.acdc_slices,
     "mnms": mnms.mnms_slices,
     "sunnybrook": sunnybrook.sunnybrook_slices,
+    "emidec": emidec.emidec_slices,
 }
 SETS = (*ADAPTERS, "synthetic", "studies")
 _IS_THERE: dict[str, Callable[[Path], bool]] = {
     "acdc": acdc.is_there,
     "mnms": mnms.is_there,
     "sunnybrook": lambda data: (data / "sunnybrook").is_dir(),
+    "emidec": emidec.is_there,
     "synthetic": lambda _: True,
     "studies": studies.is_there,
 }

@@ -16,6 +16,7 @@ from models.preprocess import CropGrid, crop, normalise
 from models.registry import WEIGHTS_FOLDER, Card, build, card, save_weights
 from models.training.cards import DATA_OF_SET, LICENCE, OTHER_TEXTS, TEXTS, write_card
 from models.training.data import prepare
+from models.training.emidec import as_hearts
 from models.training.recipes import RECIPES
 from models.training.slices import LabelledSlice
 
@@ -50,11 +51,12 @@ def export(
     network.load_state_dict(stored["average"])
     network.eval()
     prepared = output / "prepared"
+    chosen = tuple(name for name in sets if name in recipe.sets)
     calibration: Mapping[str, float] = {}
     if recipe.task == "localisation":
-        slices = prepare(data, prepared, "validation")
+        slices = as_hearts(prepare(data, prepared, "validation", chosen))
         calibration = calibrate(network, grid_of(recipe.input), slices)
-    fitted = [name for name in sets if any(prepared.glob(f"{name}-train*.npz"))]
+    fitted = [name for name in chosen if any(prepared.glob(f"{name}-train*.npz"))]
     written = Card(
         name=model,
         version=version,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -99,16 +100,7 @@ def _laid(inputs: torch.Tensor) -> torch.Tensor:
 
 def _start(network: nn.Module, checkpoint: Path, settings: TrainSettings, device: str) -> _State:
     network = place(network, device).train()
-    optimiser = torch.optim.AdamW(
-        network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
-    )
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser,
-        settings.learning_rate,
-        total_steps=max(settings.steps + 1, 4),  # fewer have no rise and fall
-        pct_start=min(settings.warmup_steps / settings.steps, 0.5),
-        cycle_momentum=False,
-    )
+    optimiser, schedule = _optimiser(network, settings)
     state = _State(network, deepcopy(network).eval(), optimiser, schedule)
     if checkpoint.is_file():
         stored: dict[str, Any] = torch.load(checkpoint, map_location=device, weights_only=True)
@@ -116,6 +108,29 @@ def _start(network: nn.Module, checkpoint: Path, settings: TrainSettings, device
             getattr(state, name).load_state_dict(stored[name])
         state.step = stored["step"]
     return state
+
+
+def _optimiser(
+    network: nn.Module, settings: TrainSettings
+) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+    """The optimiser of a run and the course of its rate."""
+    make: Any = {
+        "adamw": torch.optim.AdamW,
+        "adam": torch.optim.Adam,
+        "sgd": partial(torch.optim.SGD, momentum=0.9),
+    }[settings.optimiser]
+    optimiser: torch.optim.Optimizer = make(
+        network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+    )
+    if settings.optimiser != "adamw":
+        return optimiser, torch.optim.lr_scheduler.ConstantLR(optimiser, factor=1.0)
+    return optimiser, torch.optim.lr_scheduler.OneCycleLR(
+        optimiser,
+        settings.learning_rate,
+        total_steps=max(settings.steps + 1, 4),  # fewer have no rise and fall
+        pct_start=min(settings.warmup_steps / settings.steps, 0.5),
+        cycle_momentum=False,
+    )
 
 
 def _average(state: _State, decay: float) -> None:

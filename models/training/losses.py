@@ -6,6 +6,8 @@ exclusion loss for partially supervised multi-organ segmentation, Medical Image 
 doi:10.1016/j.media.2021.101979.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -16,7 +18,7 @@ def class_allowed(allowed: Tensor, classes: int) -> Tensor:
     return (allowed[:, None] >> bits).bitwise_and(1).bool()
 
 
-def partial_cross_entropy(logits: Tensor, allowed: Tensor) -> Tensor:
+def partial_cross_entropy(logits: Tensor, allowed: Tensor, weights: Sequence[float] = ()) -> Tensor:
     """Mean of -log of the summed probability of the allowed classes.
 
     Parameters
@@ -24,14 +26,20 @@ def partial_cross_entropy(logits: Tensor, allowed: Tensor) -> Tensor:
     logits : float tensor [n, classes, y, x]
     allowed : uint8 tensor [n, y, x]
         At least one bit set everywhere.
+    weights : sequence of float
+        Of each class; a pixel counts by the heaviest class it may be. All alike without.
     """
     log_probabilities = logits.log_softmax(dim=1)
     may_be = class_allowed(allowed, logits.shape[1])
-    return -log_probabilities.masked_fill(~may_be, -torch.inf).logsumexp(dim=1).mean()
+    terms = -log_probabilities.masked_fill(~may_be, -torch.inf).logsumexp(dim=1)
+    if not weights:
+        return terms.mean()
+    counts = (may_be * logits.new_tensor(weights)[:, None, None]).amax(dim=1)
+    return (terms * counts).sum() / counts.sum()
 
 
-def partial_dice_loss(logits: Tensor, allowed: Tensor) -> Tensor:
-    """One minus the mean soft Dice of the classes above 0, over the batch.
+def partial_dice_loss(logits: Tensor, allowed: Tensor, weights: Sequence[float] = ()) -> Tensor:
+    """One minus the (weighted) mean soft Dice of the classes above 0, over the batch.
 
     Images in which a class is not told apart from another do not count for that class.
     """
@@ -43,9 +51,12 @@ def partial_dice_loss(logits: Tensor, allowed: Tensor) -> Tensor:
     overlap = (probabilities * target * decided).sum(dim=(0, 2, 3))
     total = ((probabilities + target) * decided).sum(dim=(0, 2, 3))
     dice = (2 * overlap + 1) / (total + 1)
-    return 1 - dice.mean()
+    counts = logits.new_tensor(weights[1:]) if weights else torch.ones_like(dice)
+    return 1 - (dice * counts).sum() / counts.sum()
 
 
-def partial_loss(logits: Tensor, allowed: Tensor) -> Tensor:
+def partial_loss(logits: Tensor, allowed: Tensor, weights: Sequence[float] = ()) -> Tensor:
     """Cross entropy plus soft Dice, both partial."""
-    return partial_cross_entropy(logits, allowed) + partial_dice_loss(logits, allowed)
+    return partial_cross_entropy(logits, allowed, weights) + partial_dice_loss(
+        logits, allowed, weights
+    )

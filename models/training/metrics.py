@@ -84,6 +84,29 @@ def cyclic_frames(first: int, second: int, n_frames: int) -> int:
     return min(direct, n_frames - direct)
 
 
+def classification(found: Sequence[bool], truth: Sequence[bool]) -> dict[str, float]:
+    """Confusion of two classes and what follows from it; what nothing speaks of is left out.
+
+    Keys: `true_positive`, `false_positive`, `true_negative`, `false_negative`, `accuracy`,
+    `precision`, `recall`, `specificity`, `f1`, `balanced_accuracy`.
+    """
+    pairs = list(zip(found, truth, strict=True))
+    tp, fp = pairs.count((True, True)), pairs.count((True, False))
+    tn, fn = pairs.count((False, False)), pairs.count((False, True))
+    shares = {
+        "accuracy": (tp + tn, len(pairs)),
+        "precision": (tp, tp + fp),
+        "recall": (tp, tp + fn),
+        "specificity": (tn, tn + fp),
+        "f1": (2 * tp, 2 * tp + fp + fn),
+    }
+    figures = {name: round(part / whole, 4) for name, (part, whole) in shares.items() if whole}
+    if tp + fn and tn + fp:
+        figures["balanced_accuracy"] = round((tp / (tp + fn) + tn / (tn + fp)) / 2, 4)
+    counts = {"true_positive": tp, "false_positive": fp, "true_negative": tn, "false_negative": fn}
+    return counts | figures
+
+
 _STATISTICS: Mapping[str, Callable[[Sequence[float]], float]] = {
     "mean": fmean,
     "sd": lambda values: stdev(values) if len(values) > 1 else 0.0,

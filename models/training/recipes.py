@@ -6,7 +6,9 @@ from functools import partial
 
 from models.preprocess import CropGrid
 from models.training.ed_es_task import ED_ES_RECIPES
+from models.training.emidec import CLASSES as SCAR_CLASSES
 from models.training.regression_task import REGRESSION_RECIPES
+from models.training.slice_class_task import SLICE_CLASS_RECIPES
 from models.training.slice_task import SliceSampling, SliceTask
 from models.training.tasks import Recipe, TrainSettings
 from models.training.window_task import WINDOW_RECIPES
@@ -33,6 +35,7 @@ def slice_recipe(
         input=geometry,
         load=partial(SliceTask.load, sampling),
         settings=settings or TrainSettings(),
+        sets=tuple(sampling.set_shares),
     )
 
 
@@ -66,7 +69,36 @@ RECIPES: Mapping[str, Recipe] = {
             max_scale=1.25,
         ),
     ),
+    "lge_localiser": slice_recipe(
+        "localisation",
+        "unet_2d",
+        {"width": 8, "levels": 5, "classes": 4},
+        SliceSampling(
+            CropGrid(rows=128, columns=128, spacing_mm=3.0, supersample=2),
+            max_shift_mm=170.0,
+            max_scale=1.25,
+            lge_share=0.85,
+            set_shares={"emidec": 0.5, "acdc": 0.4, "mnms": 0.4, "synthetic": 0.1},
+        ),
+        TrainSettings(steps=3_000),
+    ),
+    "lge_scar": slice_recipe(
+        "scar_segmentation",
+        "residual_unet_2d",
+        {"slices": 3, "width": 16, "widest": 256, "levels": 5, "classes": 5},
+        SliceSampling(
+            CropGrid(rows=128, columns=128, spacing_mm=1.1),
+            max_shift_mm=14.0,
+            max_scale=1.09,
+            context=1,
+            classes=SCAR_CLASSES,
+            class_weights=(1.0, 1.0, 1.5, 3.0, 4.0),
+            set_shares={"emidec": 1.0},
+        ),
+        TrainSettings(steps=6_000, validate_every=500),
+    ),
     **WINDOW_RECIPES,
     **ED_ES_RECIPES,
     **REGRESSION_RECIPES,
+    **SLICE_CLASS_RECIPES,
 }

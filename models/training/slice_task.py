@@ -12,12 +12,16 @@ from torch import Generator, Tensor, nn
 from models.preprocess import CropGrid, clip_to_unit, crop, normalise
 from models.training.augment import change_appearance, random_matrix, uniform
 from models.training.data import prepare
+from models.training.emidec import as_hearts, is_lge
+from models.training.lge_contrast import as_lge
 from models.training.losses import class_allowed, partial_loss
 from models.training.slices import LabelledSlice
 from models.training.tasks import NoDataError
 
 Neighbours = tuple[LabelledSlice, ...]
 """Slices that a network sees together, the labelled one in the middle; itself beyond an end."""
+
+HEART: Mapping[int, str] = {1: "lv", 2: "myo", 3: "rv"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,12 @@ class SliceSampling:
         the ventricle ends.
     context : int
         Slices on either side that the network sees with the one it labels.
+    classes : mapping of int to str
+        Names of the classes; those of the heart, or those that EMIDEC labels.
+    class_weights : tuple of float
+        Weight of each class in the loss, background first; all alike where there are none.
+    lge_share : float
+        Share of the cine slices that are turned to LGE contrast.
     set_shares : mapping of str to float
         Share of each set in a batch; sets that are absent leave theirs to the others.
     """
@@ -47,6 +57,9 @@ class SliceSampling:
     max_scale: float = 1.15
     empty_share: float = 0.06
     context: int = 0
+    classes: Mapping[int, str] = field(default_factory=lambda: HEART)
+    class_weights: tuple[float, ...] = ()
+    lge_share: float = 0.0
     set_shares: Mapping[str, float] = field(
         default_factory=lambda: {"acdc": 0.6, "mnms": 0.6, "sunnybrook": 0.27, "synthetic": 0.13}
     )
@@ -89,6 +102,8 @@ class SliceTask:
         train: Sequence[LabelledSlice],
         validation: Sequence[LabelledSlice],
     ) -> None:
+        if sampling.classes == HEART:
+            train, validation = as_hearts(train), as_hearts(validation)
         groups = with_neighbours(train, sampling.context)
         sets = {name: Drawable.of(groups, name) for name in sampling.set_shares}
         self.sampling = sampling
@@ -123,17 +138,19 @@ class SliceTask:
             crops.append(_random_crop(group, self.sampling, generator))
         images = torch.cat([image for image, _ in crops])
         allowed = torch.cat([bits for _, bits in crops])
-        changed = change_appearance(_each(clip_to_unit, images), allowed, generator)
+        labels = allowed if self.sampling.classes == HEART else None
+        changed = change_appearance(_each(clip_to_unit, images), labels, generator)
         return _each(normalise, changed), (allowed[:, allowed.shape[1] // 2],)
 
     def loss(self, outputs: Any, targets: tuple[Tensor, ...]) -> Tensor:
         """Partial loss; of every resolution where the network gives several, halved each time."""
         (allowed,) = targets
         levels = outputs if isinstance(outputs, tuple) else (outputs,)
-        total = partial_loss(levels[0].float(), allowed)
+        weights = self.sampling.class_weights
+        total = partial_loss(levels[0].float(), allowed, weights)
         for level, logits in enumerate(levels[1:], start=1):
             coarse = allowed[:, :: 2**level, :: 2**level]
-            total = total + partial_loss(logits.float(), coarse) / 2**level
+            total = total + partial_loss(logits.float(), coarse, weights) / 2**level
         return total
 
     def validate(self, network: nn.Module, device: str) -> Mapping[str, float]:
@@ -149,10 +166,10 @@ class SliceTask:
             inputs = images.to(device).contiguous(memory_format=torch.channels_last)
             with torch.inference_mode():
                 predicted = network(inputs).argmax(1).cpu()
-            may_be = class_allowed(allowed, 4)
+            may_be = class_allowed(allowed, 1 + len(self.sampling.classes))
             several = may_be.sum(dim=1) > 1
             for index, group in enumerate(groups):
-                for label, name in ((1, "lv"), (2, "myo"), (3, "rv")):
+                for label, name in self.sampling.classes.items():
                     truth, found = may_be[index, label], predicted[index] == label
                     if not (truth & several[index]).any():
                         entry = _middle(group)
@@ -187,12 +204,9 @@ def with_neighbours(slices: Iterable[LabelledSlice], context: int) -> tuple[Neig
 
 def plain_batch(groups: Sequence[Neighbours], sampling: SliceSampling) -> tuple[Tensor, Tensor]:
     """Crops around the LV as they are: images [n, 2 context + 1, y, x], allowed [n, y, x]."""
-    crops = [
-        _lay(group, sampling.grid, [_middle(group).centre_yx] * len(group), None)
-        for group in groups
-    ]
-    images = torch.cat([image for image, _ in crops])
-    allowed = torch.cat([bits for _, bits in crops])
+    crops = [lay(group, sampling.grid, [_middle(group).centre_yx] * len(group)) for group in groups]
+    images = torch.cat([image for image, _, _ in crops])
+    allowed = torch.cat([bits for _, bits, _ in crops])
     return _each(normalise, images), allowed[:, allowed.shape[1] // 2]
 
 
@@ -239,7 +253,10 @@ def _random_crop(
         _moved(centre, 4.0, entry, generator) if shifted and index != len(group) // 2 else centre
         for index in range(len(group))
     ]
-    return _lay(group, sampling.grid, centres, matrix)
+    images, allowed, inside = lay(group, sampling.grid, centres, matrix)
+    if not is_lge(entry) and uniform(0, 1, generator) < sampling.lge_share:
+        images = as_lge(_each(clip_to_unit, images), allowed, inside, generator)
+    return images, allowed
 
 
 def _moved(
@@ -252,20 +269,30 @@ def _moved(
     return row, column
 
 
-def _lay(
+def lay(
     group: Neighbours,
     grid: CropGrid,
-    centres: Sequence[tuple[float, float]],
-    matrix: Tensor | None,
-) -> tuple[Tensor, Tensor]:
-    """Images [1, c, y, x] and allowed classes [1, c, y, x] of slices that lie over each other."""
+    centres_yx: Sequence[tuple[float, float]],
+    matrix: Tensor | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Lay a grid over slices that lie over each other.
+
+    Returns
+    -------
+    images : float tensor [1, c, y, x]
+        In grey values.
+    allowed : uint8 tensor [1, c, y, x]
+        Background outside the scanned image.
+    inside : bool tensor [1, c, y, x]
+        Where the scanned image is.
+    """
     images, labels = [], []
-    for entry, centre in zip(group, centres, strict=True):
+    for entry, centre in zip(group, centres_yx, strict=True):
         spacing, shift = entry.pixel_spacing_mm, entry.label_shift_px
         image = torch.from_numpy(entry.image)[None, None].float()
         images.append(crop(image, spacing, centre, grid, matrix=matrix))
         allowed = torch.from_numpy(entry.allowed)[None, None].float()
         place = (centre[0] + shift, centre[1] + shift)
-        bits = crop(allowed, spacing, place, grid, matrix=matrix, mode="nearest").to(torch.uint8)
-        labels.append(torch.where(bits == 0, torch.ones_like(bits), bits))
-    return torch.cat(images, dim=1), torch.cat(labels, dim=1)
+        labels.append(crop(allowed, spacing, place, grid, matrix=matrix, mode="nearest"))
+    bits = torch.cat(labels, dim=1).to(torch.uint8)
+    return torch.cat(images, dim=1), bits.clamp(min=1), bits > 0

@@ -25,8 +25,8 @@ class LabelledSlice:
         Intensities, scaled to 8 bits.
     allowed : uint8 [y, x]
         Bit `c` is set where the pixel may be class `c` (0 background, 1 LV cavity, 2 LV
-        myocardium, 3 RV cavity): one bit where the label is known, several where the set does
-        not label the difference.
+        myocardium, 3 RV cavity; of LGE as the adapter says): one bit where the label is known,
+        several where the set does not label the difference.
     pixel_spacing_mm : (row_mm, column_mm)
     centre_yx : (float, float)
         Centre of the LV of the whole stack, in pixels.

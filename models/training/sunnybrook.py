@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from models.training.cases import CaseError
+from models.training.png import read_png
 from models.training.slices import LabelledSlice, UInt8, allowed_bits
 
 ASSUMED_SPACING_MM = (1.37, 1.37)
@@ -48,16 +49,6 @@ class LabelledImage:
     phase: str
 
 
-def _read(path: Path) -> UInt8:
-    from PIL import Image
-
-    try:
-        with Image.open(path) as image:
-            return np.asarray(image.convert("L"))
-    except OSError as error:
-        raise CaseError(f"{path.parent.name}/{path.name} cannot be read") from error
-
-
 def read_patient(data: Path, patient: str) -> tuple[LabelledImage, ...]:
     """Labelled slices of a patient below the data folder, in order of their instance numbers.
 
@@ -77,9 +68,9 @@ def read_patient(data: Path, patient: str) -> tuple[LabelledImage, ...]:
     ed_phases = {(instance - 1) % _PHASES for _, instance, epi in found if epi}
     images = tuple(
         LabelledImage(
-            image=_read(root / "images" / name),
-            endo=_read(root / "endo" / name) > 0,
-            epi=None if epi is None else _read(epi) > 0,
+            image=read_png(root / "images" / name),
+            endo=read_png(root / "endo" / name) > 0,
+            epi=None if epi is None else read_png(epi) > 0,
             position=(instance - 1) // _PHASES,
             patient=patient,
             phase="ed" if (instance - 1) % _PHASES in ed_phases else "es",

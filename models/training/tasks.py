@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from torch import Generator, Tensor, nn
 
@@ -41,10 +41,13 @@ class TrainSettings:
     ----------
     steps, batch : int
         Optimiser steps in all, and samples per step.
+    optimiser : {"adamw", "adam", "sgd"}
+        With AdamW the rate rises over `warmup_steps` and falls to zero on a cosine; with Adam and
+        with SGD (momentum 0.9) it stays as it is.
     learning_rate, weight_decay : float
-        AdamW; the rate rises over `warmup_steps` and falls to zero on a cosine.
     average_decay : float
-        Decay of the running average of the weights; the average is what is shipped.
+        Decay of the running average of the weights; the average is what is shipped. 0: the
+        current weights are.
     mixed_precision : bool
         bfloat16 autocast in the forward pass.
     seed : int
@@ -57,6 +60,7 @@ class TrainSettings:
 
     steps: int = 12_000
     batch: int = 8
+    optimiser: Literal["adamw", "adam", "sgd"] = "adamw"
     learning_rate: float = 2e-3
     weight_decay: float = 1e-4
     warmup_steps: int = 200
@@ -85,6 +89,8 @@ class Recipe:
         folder for the array files made of them, and the names of the sets to fit on.
     settings : TrainSettings
         What a run uses unless it is told otherwise.
+    sets : tuple of str
+        Names of the sets that it can learn from.
     """
 
     task: str
@@ -93,3 +99,4 @@ class Recipe:
     input: Mapping[str, Any]
     load: Callable[[Path, Path, tuple[str, ...]], Task]
     settings: TrainSettings = field(default_factory=TrainSettings)
+    sets: tuple[str, ...] = ("acdc", "mnms", "sunnybrook", "synthetic", "studies")

@@ -42,7 +42,7 @@ def train(
     seed, threads, device
         See `models.training.tasks.TrainSettings`.
     sets : tuple of str
-        Sets to fit on.
+        Sets to fit on, as far as the recipe can.
     initial : Path, optional
         Weights to start from (`models.initial.load_initial`); a run that goes on has its own.
     say : callable
@@ -66,7 +66,8 @@ def train(
     settings = replace(
         recipe.settings, steps=steps or recipe.settings.steps, seed=seed, threads=threads
     )
-    task = recipe.load(data, output / "prepared", sets)
+    chosen = tuple(name for name in sets if name in recipe.sets)
+    task = recipe.load(data, output / "prepared", chosen)
     torch.manual_seed(seed)
     network = build(recipe.architecture, recipe.parameters)
     if initial is not None:

@@ -1,5 +1,7 @@
 """Labelled slices invented for tests of the training code."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -36,3 +38,13 @@ def invented_slices():
         make_slice(6, empty=True),
         *(make_slice(seed, dataset="synthetic", patient="synthetic-1") for seed in range(7, 9)),
     )
+
+
+@pytest.fixture(scope="session")
+def lge_slice(invented_slices):
+    """A slice as EMIDEC labels it: no RV, infarct (bit 8) in half of the wall."""
+    entry = invented_slices[0]
+    allowed = np.where(entry.allowed == 8, 1, entry.allowed).astype(np.uint8)
+    wall = np.argwhere(allowed == 4)
+    allowed[tuple(wall[: len(wall) // 2].T)] = 8
+    return replace(entry, allowed=allowed, dataset="emidec", patient="Case_P001", phase="lge")

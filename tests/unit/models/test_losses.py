@@ -53,3 +53,13 @@ def test_an_image_without_rv_labels_does_not_count_for_the_rv():
     changed[1, [0, 3]] = changed[1, [3, 0]]
     with_swap = partial_dice_loss(changed, allowed)
     torch.testing.assert_close(partial_dice_loss(LOGITS, allowed), with_swap)
+
+
+def test_weights_count_the_heaviest_class_a_pixel_may_be():
+    logits = torch.tensor([2.0, 0.0, 0.0])[None, :, None, None].expand(1, 3, 1, 2)
+    allowed = torch.tensor([[[allowed_bits(0), allowed_bits(2)]]], dtype=torch.uint8)
+    likely, unlikely = -logits.log_softmax(dim=1)[0, [0, 2], 0, 0]
+    found = partial_cross_entropy(logits, allowed, (1.0, 1.0, 3.0))
+    torch.testing.assert_close(found, (likely + 3 * unlikely) / 4)
+    alike = partial_loss(logits, allowed, (1.0, 1.0, 1.0))
+    torch.testing.assert_close(alike, partial_loss(logits, allowed))

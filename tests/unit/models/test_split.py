@@ -29,6 +29,9 @@ def test_never_fitted_patients_are_in_no_part():
 def test_sizes_and_groups():
     assert [len(patients("acdc", part)) for part in PARTS] == [70, 10, 20]
     assert [len(patients("sunnybrook", part)) for part in PARTS] == [20, 3, 8]
+    assert [len(patients("emidec", part)) for part in PARTS] == [56, 8, 16]
+    for part, normal in zip(PARTS, (18, 3, 5), strict=True):
+        assert sum(name.startswith("Case_N") for name in patients("emidec", part)) == normal
     every = sorted(name for part in PARTS for name in patients("acdc", part))
     assert every == [f"patient{number:03d}" for number in range(1, 101)]
 

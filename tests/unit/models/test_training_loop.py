@@ -144,12 +144,46 @@ def test_a_task_without_data_is_refused(tmp_path):
         train_module.train("cine_unet", tmp_path, tmp_path, steps=1, sets=("acdc",))
 
 
-@pytest.mark.parametrize("name", ["cine_unet", "cine_residual_unet", "heart_localiser"])
-def test_every_slice_recipe_can_be_trained(name, invented_slices, tmp_path):
+SLICE_RECIPES = ["cine_unet", "cine_residual_unet", "heart_localiser", "lge_localiser", "lge_scar"]
+
+
+@pytest.mark.parametrize("name", SLICE_RECIPES)
+def test_every_slice_recipe_can_be_trained(name, invented_slices, lge_slice, tmp_path):
     recipe = RECIPES[name]
     sampling = recipe.load.args[0]
     grid = dataclasses.replace(sampling.grid, rows=32, columns=32)
-    task = SliceTask(dataclasses.replace(sampling, grid=grid), invented_slices, invented_slices[:2])
+    entries = (*invented_slices, lge_slice)
+    task = SliceTask(dataclasses.replace(sampling, grid=grid), entries, (entries[0], lge_slice))
     settings = dataclasses.replace(SETTINGS, steps=2, batch=2, validate_every=2)
     fit(build(recipe.architecture, recipe.parameters), task, tmp_path, settings)
     assert log_of(tmp_path)[-1]["step"] == 2
+
+
+def test_what_is_measured_of_scar_and_of_the_heart(lge_slice):
+    class Scar(torch.nn.Module):
+        def forward(self, images):
+            return torch.tensor([0.0, 0, 0, 1, 0])[:, None, None].expand(len(images), 5, 128, 128)
+
+    figures = {}
+    for name in ("lge_scar", "lge_localiser"):
+        task = SliceTask(RECIPES[name].load.args[0], [lge_slice], [lge_slice])
+        figures[name] = task.validate(Scar(), "cpu")
+    assert set(figures["lge_localiser"]) == {
+        f"{kind}_emidec_{structure}_lge"
+        for kind in ("dice", "ratio")
+        for structure in ("lv", "myo")
+    }
+    assert figures["lge_scar"]["dice_emidec_infarct_lge"] > 0
+    assert figures["lge_scar"]["dice_emidec_lv_lge"] == 0
+
+
+@pytest.mark.parametrize(("optimiser", "rate"), [("adam", 1e-4), ("sgd", 1e-2)])
+def test_the_published_optimisers_keep_their_rate(optimiser, rate, invented_slices, tmp_path):
+    settings = dataclasses.replace(
+        SETTINGS, steps=4, optimiser=optimiser, learning_rate=rate, average_decay=0.0
+    )
+    average = run(invented_slices, invented_slices[:2], tmp_path, settings)
+    stored = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    assert stored["optimiser"]["param_groups"][0]["lr"] == rate
+    for key, value in average.state_dict().items():
+        torch.testing.assert_close(value, stored["network"][key])

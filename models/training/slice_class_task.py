@@ -1,0 +1,210 @@
+"""The task of the slice classifier: whether a whole slice shows the LV.
+
+Slices with LV come from every set. Slices without come from the ends of cine stacks and of
+synthetic hearts, in cine and in LGE contrast; LGE stacks have none, so there the LV is covered by
+another part of the same image. Slices with LV get such a patch beside the LV too.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.nn import functional
+
+from models.preprocess import normalise
+from models.training.augment import change_appearance, random_matrix, uniform
+from models.training.data import prepare
+from models.training.emidec import as_hearts, is_lge
+from models.training.lge_contrast import as_lge
+from models.training.metrics import classification
+from models.training.slices import LabelledSlice
+from models.training.tasks import NoDataError, Recipe, TrainSettings
+from models.training.whole_slices import (
+    WHOLE_SLICE,
+    WholeSlice,
+    laid,
+    patched,
+    plain_slices,
+)
+
+_CHUNK = 32
+
+Pool = tuple[float, tuple[LabelledSlice, ...]]
+"""Share of the draws, and what is drawn from."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClassSampling:
+    """How whole slices are drawn; either class makes up half of the draws.
+
+    Attributes
+    ----------
+    lge_share : float
+        Share of the cine slices that are turned to LGE contrast.
+    patched_share : float
+        Share of the slices with LV that get a patch beside it.
+    max_shift_mm, max_scale : float
+        Largest shift of the LV from the middle along each axis, and largest random scale.
+    showing, empty : mapping of str to float
+        Share of each set among slices with LV and among those without; sets that are absent leave
+        theirs to the others.
+    """
+
+    lge_share: float
+    patched_share: float
+    showing: Mapping[str, float]
+    empty: Mapping[str, float]
+    max_shift_mm: float = 70.0
+    max_scale: float = 1.2
+
+
+class SliceClassTask:
+    """Cross entropy of balanced draws; balanced accuracy of plain slices.
+
+    Parameters
+    ----------
+    sampling : ClassSampling
+    train, validation : iterable of LabelledSlice
+
+    Raises
+    ------
+    NoDataError
+        One of the two classes is missing.
+    """
+
+    def __init__(
+        self,
+        sampling: ClassSampling,
+        train: Iterable[LabelledSlice],
+        validation: Iterable[LabelledSlice],
+    ) -> None:
+        entries = as_hearts(train)
+        shown = [entry for entry in entries if entry.shows_lv]
+        hidden = [entry for entry in entries if not entry.shows_lv or is_lge(entry)]
+        self.sampling = sampling
+        self.pools = (_pools(hidden, sampling.empty), _pools(shown, sampling.showing))
+        if not all(self.pools):
+            raise NoDataError("slices that show the LV and slices that do not are needed")
+        self.validation = tuple(
+            whole
+            for whole in plain_slices(as_hearts(validation))
+            if whole.contrast == "cine" or sampling.lge_share
+        )
+
+    @classmethod
+    def load(
+        cls, sampling: ClassSampling, data: Path, prepared: Path, sets: tuple[str, ...]
+    ) -> "SliceClassTask":
+        """The task of the labelled sets below `data`, through array files in `prepared`."""
+        train = prepare(data, prepared, "train", sets)
+        return cls(sampling, train, prepare(data, prepared, "validation", sets))
+
+    def random_batch(self, size: int, generator: Generator) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Random slices, augmented.
+
+        Returns
+        -------
+        images : float tensor [size, 1, y, x]
+            Normalised as in service.
+        (classes,) : int64 tensor [size]
+            1 where the LV is shown.
+        """
+        classes = (torch.rand(size, generator=generator) < 0.5).long()
+        images = torch.cat([self._draw(shows, generator) for shows in classes.tolist()])
+        return normalise(change_appearance(images, None, generator)), (classes,)
+
+    def _draw(self, shows: int, generator: Generator) -> Tensor:
+        """One slice of a class, laid at random; [1, 1, y, x] in 0 to 1."""
+        sampling, pools = self.sampling, self.pools[shows]
+        shares = torch.tensor([share for share, _ in pools])
+        _, pool = pools[int(torch.multinomial(shares, 1, generator=generator))]
+        entry = pool[int(torch.randint(len(pool), (), generator=generator))]
+        reach = sampling.max_shift_mm
+        row, column = (
+            place + uniform(-reach, reach, generator) / spacing
+            for place, spacing in zip(entry.centre_yx, entry.pixel_spacing_mm, strict=True)
+        )
+        matrix = random_matrix(generator, sampling.max_scale)
+        image, allowed, inside = laid(entry, (row, column), matrix)
+        if entry.shows_lv and (not shows or uniform(0, 1, generator) < sampling.patched_share):
+            image = patched(image, allowed, generator, over_heart=not shows)
+        if not is_lge(entry) and uniform(0, 1, generator) < sampling.lge_share:
+            image = as_lge(image, allowed, inside, generator)
+        return image
+
+    def loss(self, outputs: Any, targets: tuple[Tensor, ...]) -> Tensor:
+        """Cross entropy."""
+        (classes,) = targets
+        return functional.cross_entropy(outputs.float(), classes)
+
+    def validate(self, network: nn.Module, device: str) -> Mapping[str, float]:
+        """Cross entropy, and figures over all validation slices together."""
+        found = lv_probability(network, self.validation, device)
+        truth = torch.tensor([float(whole.entry.shows_lv) for whole in self.validation])
+        loss = functional.binary_cross_entropy(found, truth)
+        return {
+            "cross_entropy": round(float(loss), 4),
+            **classification((found >= 0.5).tolist(), truth.bool().tolist()),
+        }
+
+
+def _pools(slices: Sequence[LabelledSlice], shares: Mapping[str, float]) -> tuple[Pool, ...]:
+    sets = (
+        (share, [entry for entry in slices if entry.dataset == name])
+        for name, share in shares.items()
+    )
+    return tuple((share, tuple(entries)) for share, entries in sets if entries)
+
+
+def lv_probability(network: nn.Module, slices: Sequence[WholeSlice], device: str) -> Tensor:
+    """Probability [n] that each slice shows the LV; the network is in evaluation mode."""
+    found = []
+    for first in range(0, len(slices), _CHUNK):
+        images = torch.cat([whole.image for whole in slices[first : first + _CHUNK]])
+        with torch.inference_mode():
+            logits = network(normalise(images).to(device))
+        found.append(logits.float().softmax(dim=1)[:, 1].cpu())
+    return torch.cat(found)
+
+
+def class_recipe(
+    architecture: str,
+    parameters: Mapping[str, int],
+    sampling: ClassSampling,
+    settings: TrainSettings,
+) -> Recipe:
+    """Recipe of a network that tells slices with LV from those without."""
+    return Recipe(
+        task="slice_classification",
+        architecture=architecture,
+        parameters=parameters,
+        input=asdict(WHOLE_SLICE) | {"normalisation": "clip to 0.5-99.5 percentiles, z-score"},
+        load=partial(SliceClassTask.load, sampling),
+        settings=settings,
+        sets=tuple(sampling.showing),
+    )
+
+
+LGE_SLICES = ClassSampling(
+    lge_share=0.65,
+    patched_share=0.4,
+    showing={"acdc": 0.4, "mnms": 0.4, "emidec": 0.4, "synthetic": 0.2},
+    empty={"acdc": 0.45, "mnms": 0.45, "emidec": 0.3, "synthetic": 0.25},
+)
+CINE_SLICES = ClassSampling(
+    lge_share=0.0,
+    patched_share=0.0,
+    showing={"acdc": 0.8, "mnms": 0.8, "synthetic": 0.2},
+    empty={"acdc": 0.7, "mnms": 0.7, "synthetic": 0.3},
+)
+PAPER_SETTINGS = TrainSettings(
+    steps=6_000, batch=16, learning_rate=1e-4, optimiser="adam", average_decay=0.0, weight_decay=0.0
+)
+SLICE_CLASS_RECIPES: Mapping[str, Recipe] = {
+    name: class_recipe("slice_cnn", {"arrangement": 2}, sampling, PAPER_SETTINGS)
+    for name, sampling in (("lge_slices", LGE_SLICES), ("cine_slices", CINE_SLICES))
+}
