@@ -161,7 +161,7 @@ class LgeSettings(_Table):
 
     enabled: bool = False
     localiser: str = "lge_localiser"
-    slice_classifier: str = "lge_lv_slices"
+    slice_classifier: str = "lge_slices"
     segmenter: str = "lge_scar"
     relevance_threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
 

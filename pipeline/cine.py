@@ -3,7 +3,7 @@
 from config.schema import LV_AREA_CURVE, CineSettings, WorkerSettings
 from pipeline.case import CineCase, CineStack
 from pipeline.chain import Chain
-from pipeline.stages import Detector, Localiser, Regressor, Segmenter, Stage
+from pipeline.stages import Detector, Localiser, Regressor, Segmenter, SliceClassifier, Stage
 from pipeline.stages.biomarkers import Quantify
 from pipeline.stages.detection import DetectPhases
 from pipeline.stages.quality import CheckQuality
@@ -18,10 +18,12 @@ def cine_stages(
     segmenter: Segmenter,
     detector: Detector | None = None,
     regressor: Regressor | None = None,
+    *,
+    classifier: SliceClassifier | None = None,
 ) -> tuple[Stage, ...]:
     """The cine chain from the stack to the checked biomarkers."""
     return (
-        FindRelevantSlices(localiser, settings.relevance_threshold),
+        FindRelevantSlices(localiser, settings.relevance_threshold, classifier),
         DetectPhases(segmenter, settings.min_phases_for_detection, detector),
         SegmentCine(segmenter),
         *(() if regressor is None else (RegressVolumes(regressor),)),

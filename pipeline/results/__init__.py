@@ -4,19 +4,19 @@ The writers are built from the case and its context alone: the same two give the
 highdicom is imported when something is written, so that this package loads fast.
 """
 
-from pipeline.case import CineCase
+from pipeline.case import Case
 from pipeline.results.common import NODE_MANUFACTURER, ResultContext, ResultObject
 
 __all__ = ["NODE_MANUFACTURER", "ResultContext", "ResultObject", "write_results"]
 
 
-def write_results(case: CineCase, context: ResultContext) -> tuple[ResultObject, ...]:
-    """Write the segmentations of ED and ES, and the report.
+def write_results(case: Case, context: ResultContext) -> tuple[ResultObject, ...]:
+    """Write the segmentations of the key phases, and the report.
 
     Parameters
     ----------
-    case : CineCase
-        A case that went through all stages.
+    case : Case
+        A case of cine or late enhancement that went through all stages.
     context : ResultContext
         Series, number and time of the results, and who made them.
 

@@ -1,8 +1,8 @@
 """Coded concepts of the results: structures, key phases, quantities and units.
 
 Codes are those of DICOM PS3.16 (DCM), SNOMED CT (SCT), LOINC (LN) and UCUM. None of them has the
-indexed volumes and mass of MR: these have a private code, the name of the biomarker, because under
-the code of the absolute quantity a viewer shows both alike.
+indexed volumes and mass of MR, or quantities of scar: these have a private code, the name of the
+biomarker, because under the code of a parent quantity a viewer shows both alike.
 """
 
 from collections.abc import Mapping
@@ -10,9 +10,17 @@ from dataclasses import dataclass
 
 from pydicom.sr.coding import Code
 
-from pipeline.case import LV_CAVITY, LV_MYOCARDIUM, RV_CAVITY, SEGMENT_LABELS
+from pipeline.case import (
+    LV_CAVITY,
+    LV_MYOCARDIUM,
+    NO_REFLOW,
+    RV_CAVITY,
+    SCAR,
+    SEGMENT_LABELS,
+)
 
 ANATOMICAL_STRUCTURE = Code("91723000", "SCT", "Anatomical Structure")
+ALTERED_STRUCTURE = Code("49755003", "SCT", "Morphologically Altered Structure")
 HEART = Code("80891009", "SCT", "Heart")
 LEFT_VENTRICLE = Code("87878005", "SCT", "Left ventricle")
 LV_MYOCARDIUM_SITE = Code("49848007", "SCT", "Left Ventricle Myocardium")
@@ -36,12 +44,16 @@ PAPILLARY_INCLUDED = Code("122621", "DCM", "Papillary Muscle Included")
 
 @dataclass(frozen=True, slots=True)
 class Structure:
-    """A segmented structure: its label, code and display colour (8-bit sRGB)."""
+    """A segmented structure: its label, code, display colour (8-bit sRGB) and category."""
 
     label: str
     code: Code
     colour: tuple[int, int, int]
+    category: Code = ANATOMICAL_STRUCTURE
 
+
+PRIVATE_SCHEME = "99DICOMNODE"
+PRIVATE_SCHEME_NAME = "DICOM node cardiac CAD: names of biomarkers"
 
 LV_EXPLANATION = 4
 """Beside the label values of a segmentation: where regression saw the volume that it states."""
@@ -51,21 +63,34 @@ STRUCTURES: Mapping[int, Structure] = {
     LV_MYOCARDIUM: Structure(SEGMENT_LABELS[LV_MYOCARDIUM], LV_MYOCARDIUM_SITE, (70, 200, 90)),
     RV_CAVITY: Structure(SEGMENT_LABELS[RV_CAVITY], RIGHT_VENTRICLE, (70, 120, 235)),
     LV_EXPLANATION: Structure("LV cavity, explanation", LEFT_VENTRICLE, (240, 190, 60)),
+    SCAR: Structure(
+        SEGMENT_LABELS[SCAR],
+        Code("12402003", "SCT", "Scar tissue"),
+        (250, 220, 60),
+        ALTERED_STRUCTURE,
+    ),
+    NO_REFLOW: Structure(
+        SEGMENT_LABELS[NO_REFLOW],
+        Code("no_reflow", PRIVATE_SCHEME, "No-reflow area"),
+        (150, 80, 200),
+        ALTERED_STRUCTURE,
+    ),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class KeyPhase:
-    """A phase that has its own segmentation."""
+    """A phase that has its own segmentation; `code` is None where no cardiac phase is meant."""
 
     name: str
     short: str
     words: str
-    code: Code
+    code: Code | None
 
 
 END_DIASTOLE = KeyPhase("ed", "ED", "end diastole", Code("416190007", "SCT", "End diastole"))
 END_SYSTOLE = KeyPhase("es", "ES", "end systole", Code("416430001", "SCT", "End Systole"))
+LATE_ENHANCEMENT = KeyPhase("lge", "LGE", "late enhancement", None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,19 +105,78 @@ class Quantity:
         State the index of a private code, body surface area, as a modifier (PS3.16 CID 3455).
     method : Code or None
         Coded method of computation.
+    site : Code or None
+        Where in the heart, if it is not where its group is.
+    family : Code or None
+        What it is called together with others that are withheld for the same reason.
     """
 
     code: Code
     indexed: bool = False
     method: Code | None = None
-
-
-PRIVATE_SCHEME = "99DICOMNODE"
-PRIVATE_SCHEME_NAME = "DICOM node cardiac CAD: names of biomarkers"
+    site: Code | None = None
+    family: Code | None = None
 
 
 def _index(name: str, meaning: str) -> Quantity:
     return Quantity(Code(name, PRIVATE_SCHEME, meaning), indexed=True)
+
+
+SCAR_METHODS: Mapping[str, Code] = {
+    "network": Code("network", PRIVATE_SCHEME, "Segmentation by network"),
+    "2sd": Code("2sd", PRIVATE_SCHEME, "2 SD above remote myocardium"),
+    "5sd": Code("5sd", PRIVATE_SCHEME, "5 SD above remote myocardium"),
+    "fwhm": Code("fwhm", PRIVATE_SCHEME, "Full width at half maximum"),
+}
+_SCAR_NAMES = {"network": "Network", "2sd": "2 SD", "5sd": "5 SD", "fwhm": "FWHM"}
+# PS3.16 CID 3717, numbered as by Cerqueira and others (Circulation 2002;105:539).
+AHA_SEGMENTS: Mapping[int, Code] = {
+    number: Code(value, "SCT", f"left ventricular {place} segment")
+    for number, (value, place) in enumerate(
+        (
+            ("264850008", "basal anterior"),
+            ("396482007", "basal anteroseptal"),
+            ("396646008", "basal inferoseptal"),
+            ("264846001", "basal inferior"),
+            ("396652009", "basal inferolateral"),
+            ("396654005", "basal anterolateral"),
+            ("264848000", "mid anterior"),
+            ("396647004", "mid anteroseptal"),
+            ("396649001", "mid inferoseptal"),
+            ("264847005", "mid inferior"),
+            ("396655006", "mid inferolateral"),
+            ("396656007", "mid anterolateral"),
+            ("264844003", "apical anterior"),
+            ("264845002", "apical septal"),
+            ("264849008", "apical inferior"),
+            ("264853005", "apical lateral"),
+            ("128564006", "apex"),
+        ),
+        start=1,
+    )
+}
+_TRANSMURALITY = Code("transmurality", PRIVATE_SCHEME, "Scar transmurality per AHA segment")
+
+
+def _scar(quantity: str, words: str) -> Mapping[str, Quantity]:
+    """A quantity of scar by each method."""
+    return {
+        (name := f"scar_{quantity}_{method}"): Quantity(
+            Code(name, PRIVATE_SCHEME, f"{words} ({_SCAR_NAMES[method]})"), method=code
+        )
+        for method, code in SCAR_METHODS.items()
+    }
+
+
+def _transmurality() -> Mapping[str, Quantity]:
+    return {
+        (name := f"transmurality_{number}"): Quantity(
+            Code(name, PRIVATE_SCHEME, f"Scar transmurality, segment {number}"),
+            site=site,
+            family=_TRANSMURALITY,
+        )
+        for number, site in AHA_SEGMENTS.items()
+    }
 
 
 QUANTITIES: Mapping[str, Quantity] = {
@@ -116,6 +200,16 @@ QUANTITIES: Mapping[str, Quantity] = {
     "rv_esv_index": _index("rv_esv_index", "Right Ventricular ES Volume Index"),
     "rv_sv_index": Quantity(Code("429619008", "SCT", "RV Stroke Index")),
     "cardiac_output_index": Quantity(Code("54993008", "SCT", "Cardiac Index")),
+    "lge_lv_mass": Quantity(Code("lge_lv_mass", PRIVATE_SCHEME, "Left Ventricle Mass (LGE)")),
+    **_scar("mass", "Scar Mass"),
+    **_scar("percent", "Scar Fraction of LV Mass"),
+    "no_reflow_mass": Quantity(
+        Code("no_reflow_mass", PRIVATE_SCHEME, "No-reflow Mass"), method=SCAR_METHODS["network"]
+    ),
+    "infarct_probability": Quantity(
+        Code("infarct_probability", PRIVATE_SCHEME, "Probability of Myocardial Infarction")
+    ),
+    **_transmurality(),
 }
 
 UNITS: Mapping[str, Code] = {
@@ -130,10 +224,11 @@ UNITS: Mapping[str, Code] = {
         "ml/m2": "milliliter per square meter",
         "g/m2": "gram per square meter",
         "l/min/m2": "liter per minute per square meter",
+        "1": "no units",
     }.items()
 }
 
-_TWO_DECIMALS = frozenset({"l/min", "m2", "l/min/m2"})
+_TWO_DECIMALS = frozenset({"l/min", "m2", "l/min/m2", "1"})
 
 
 def in_report(value: float, unit: str) -> str:

@@ -1,7 +1,7 @@
 """What every result object shares: its context, its identity and its stamps."""
 
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -10,12 +10,12 @@ from pydicom import Dataset
 from pydicom.sr.coding import Code
 from pydicom.uid import UID
 
-from pipeline.case import CineCase, ModelUse
+from pipeline.case import Case, ModelUse
 from pipeline.results.codes import PROCESSING_EQUIPMENT
+from pipeline.results.contents import Contents, contents_of
 from pipeline.results.uids import hashed_uid, instance_uid, series_uid
 
 NODE_MANUFACTURER = "DICOM node cardiac CAD"
-NODE_MODEL = "Cine short-axis analysis"
 IMPLEMENTATION_CLASS_UID = "2.25.203840318765490411718204537823107163285"
 DISCLAIMER = "Automatic measurement, unverified, not a medical device."
 
@@ -73,8 +73,8 @@ class ResultObject:
     Attributes
     ----------
     role : str
-        ``sr``, ``seg_ed``, ``seg_es``, ``explanation_ed`` or ``explanation_es``; a suffix tells
-        the SEGs of one phase apart where the slices have a series each.
+        ``sr``, ``seg_ed``, ``seg_es``, ``seg_lge``, ``explanation_ed`` or ``explanation_es``; a
+        suffix tells the SEGs of one phase apart where the slices have a series each.
     dataset : Dataset
         With file meta information, ready to save.
     segments : tuple of str
@@ -93,9 +93,13 @@ class ResultObject:
 class ResultBasis:
     """What every object of a result is built from; `patient_study` as in `source`."""
 
-    case: CineCase
+    case: Case
     context: ResultContext
     patient_study: Dataset
+    contents: Contents = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "contents", contents_of(self.case))
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +125,7 @@ def identify(role: str, basis: ResultBasis) -> ObjectIdentity:
     return ObjectIdentity(role, uid, series_uid(context.series_seed, role))
 
 
-def models_of(case: CineCase) -> tuple[ModelUse, ...]:
+def models_of(case: Case) -> tuple[ModelUse, ...]:
     """Every network that took part, once, in the order of the stages."""
     return tuple(dict.fromkeys(model for stage in case.provenance for model in stage.models))
 
@@ -131,7 +135,7 @@ def model_of(stage_name: str, basis: ResultBasis) -> ModelUse:
     for stage in basis.case.provenance:
         if stage.stage == stage_name and stage.models:
             return stage.models[-1]
-    return ModelUse(NODE_MODEL, basis.context.software_version, "none", "Apache-2.0")
+    return ModelUse(basis.contents.analysis, basis.context.software_version, "none", "Apache-2.0")
 
 
 def describe_model(model: ModelUse) -> str:
@@ -142,13 +146,13 @@ def describe_model(model: ModelUse) -> str:
     )
 
 
-def equipment(context: ResultContext) -> dict[str, Any]:
+def equipment(basis: ResultBasis) -> dict[str, Any]:
     """General Equipment of this node, as highdicom's constructors take it."""
     return {
         "manufacturer": NODE_MANUFACTURER,
-        "manufacturer_model_name": NODE_MODEL,
-        "software_versions": context.software_version,
-        "device_serial_number": context.device_serial_number,
+        "manufacturer_model_name": basis.contents.analysis,
+        "software_versions": basis.context.software_version,
+        "device_serial_number": basis.context.device_serial_number,
     }
 
 
@@ -172,7 +176,7 @@ def finished(
     dataset.ContributingEquipmentSequence = [
         *built.ContributingEquipmentSequence,
         *(_network(model) for model in models_of(basis.case)),
-        _node(context),
+        _node(basis),
     ]
     _stamp_time(dataset, context.local_time)
     dataset.file_meta = built.file_meta
@@ -204,12 +208,13 @@ def _network(model: ModelUse) -> Dataset:
     return item
 
 
-def _node(context: ResultContext) -> Dataset:
+def _node(basis: ResultBasis) -> Dataset:
+    context = basis.context
     description = (
         f"{DISCLAIMER} Settings SHA-256 {context.settings_digest}, "
         f"arithmetic {context.numeric_backend}."
     )
-    item = _contribution(NODE_MODEL, context.software_version, description)
+    item = _contribution(basis.contents.analysis, context.software_version, description)
     item.DeviceSerialNumber = context.device_serial_number
     item.DeviceUID = context.device_uid
     return item

@@ -23,61 +23,33 @@ from highdicom.sr import (
     TrackingIdentifier,
     VolumetricROIMeasurementsAndQualitativeEvaluations,
 )
-from pydicom.sr.coding import Code
 from pydicom.valuerep import DS
 
-from pipeline.case import LV_CAVITY, LV_MYOCARDIUM, RV_CAVITY, Biomarker, FrameSource, Verdict
+from pipeline.case import LV_CAVITY, LV_MYOCARDIUM, Biomarker, FrameSource, Verdict
 from pipeline.results.codes import (
     AI_FAMILY,
-    ANATOMICAL_STRUCTURE,
     BODY_SURFACE_AREA,
     CARDIAC_CYCLE_PHASE,
     COMMENT,
-    END_DIASTOLE,
-    END_SYSTOLE,
     INDEX,
-    LEFT_VENTRICLE,
     LV_EXPLANATION,
     PAPILLARY_INCLUDED,
     PAPILLARY_MUSCLES,
     QUANTITIES,
-    RIGHT_VENTRICLE,
     STRUCTURES,
     UNITS,
-    KeyPhase,
     Quantity,
     in_report,
 )
 from pipeline.results.common import ResultBasis, model_of
+from pipeline.results.contents import StructureGroup
 from pipeline.results.seg import WrittenSegmentation, subject
 from pipeline.results.source import is_citable
 from pipeline.results.uids import tracking_uid
 
 Group = MeasurementsAndQualitativeEvaluations | VolumetricROIMeasurementsAndQualitativeEvaluations
 
-_STRUCTURE_GROUPS = (
-    (END_DIASTOLE, LV_CAVITY, "lv_edv"),
-    (END_SYSTOLE, LV_CAVITY, "lv_esv"),
-    (END_DIASTOLE, LV_MYOCARDIUM, "lv_mass"),
-    (END_DIASTOLE, RV_CAVITY, "rv_edv"),
-    (END_SYSTOLE, RV_CAVITY, "rv_esv"),
-)
-_DERIVED_GROUPS: tuple[tuple[str, Code | None, tuple[str, ...]], ...] = (
-    (
-        "LV function",
-        LEFT_VENTRICLE,
-        (
-            *("lv_ef", "lv_sv", "cardiac_output", "cardiac_output_index", "lv_sv_index"),
-            *("lv_edv_index", "lv_esv_index", "lv_mass_index"),
-        ),
-    ),
-    (
-        "RV function",
-        RIGHT_VENTRICLE,
-        ("rv_ef", "rv_sv", "rv_sv_index", "rv_edv_index", "rv_esv_index"),
-    ),
-    ("Heart rate and body surface area", None, ("heart_rate", "bsa")),
-)
+_WITH_PAPILLARY_MUSCLES = (LV_CAVITY, LV_EXPLANATION, LV_MYOCARDIUM)
 
 
 def measurement_groups(basis: ResultBasis, written: Sequence[WrittenSegmentation]) -> list[Group]:
@@ -101,28 +73,29 @@ def _structure_groups(
     written: Sequence[WrittenSegmentation],
     found: Mapping[str, Biomarker],
 ) -> Iterator[Group]:
-    for phase, structure, name in _STRUCTURE_GROUPS:
-        is_regressed = structure == LV_CAVITY and basis.case.regression is not None
-        value = LV_EXPLANATION if is_regressed else structure
-        holders = [seg for seg in written if seg.phase is phase and value in seg.segments]
-        biomarkers = [found[name]] if name in found else []
+    for group in basis.contents.structures:
+        value = group.value
+        holders = [seg for seg in written if seg.phase is group.phase and value in seg.segments]
+        biomarkers = [found[name] for name in group.biomarkers if name in found]
         if holders or biomarkers:
             about = {
-                **_about_structure(phase, value, basis),
+                **_about_structure(group, basis),
                 "measurements": _measurements(biomarkers),
             }
             yield _with_texts(_located(holders, value, about), biomarkers, basis)
 
 
-def _about_structure(phase: KeyPhase, value: int, basis: ResultBasis) -> dict[str, Any]:
-    structure = STRUCTURES[value]
-    model = model_of("regression" if value == LV_EXPLANATION else "segmentation", basis)
-    evaluations = [QualitativeEvaluation(CARDIAC_CYCLE_PHASE, phase.code)]
-    if value != RV_CAVITY:
+def _about_structure(group: StructureGroup, basis: ResultBasis) -> dict[str, Any]:
+    phase, value = group.phase, group.value
+    structure, model = STRUCTURES[value], model_of(group.stage, basis)
+    evaluations = []
+    if phase.code is not None:
+        evaluations.append(QualitativeEvaluation(CARDIAC_CYCLE_PHASE, phase.code))
+    if value in _WITH_PAPILLARY_MUSCLES:
         evaluations.append(QualitativeEvaluation(PAPILLARY_MUSCLES, PAPILLARY_INCLUDED))
     return {
         "tracking_identifier": _tracking(basis, subject(phase, value)),
-        "finding_category": ANATOMICAL_STRUCTURE,
+        "finding_category": structure.category,
         "finding_type": structure.code,
         "finding_sites": [FindingSite(structure.code)],
         "algorithm_id": AlgorithmIdentification(
@@ -163,13 +136,13 @@ def _cited(sources: Iterable[FrameSource]) -> Iterator[tuple[str, str, list[int]
 
 
 def _derived_groups(basis: ResultBasis, found: Mapping[str, Biomarker]) -> Iterator[Group]:
-    for title, site, names in _DERIVED_GROUPS:
-        biomarkers = [found[name] for name in names if name in found]
+    for about in basis.contents.derived:
+        biomarkers = [found[name] for name in about.biomarkers if name in found]
         if not biomarkers:
             continue
         group = MeasurementsAndQualitativeEvaluations(
-            tracking_identifier=_tracking(basis, title),
-            finding_sites=[FindingSite(site)] if site else None,
+            tracking_identifier=_tracking(basis, about.title),
+            finding_sites=[FindingSite(about.site)] if about.site else None,
             measurements=_measurements(biomarkers),
         )
         yield _with_texts(group, biomarkers, basis)
@@ -190,7 +163,11 @@ def _measurements(biomarkers: Sequence[Biomarker]) -> list[Measurement]:
 def _measurement(quantity: Quantity, value: float, unit: str) -> Measurement:
     """A number that a reader sees as it is written: no second one of more digits (PS3.3 C.18.1)."""
     measurement = Measurement(
-        name=quantity.code, value=float(value), unit=UNITS[unit], method=quantity.method
+        name=quantity.code,
+        value=float(value),
+        unit=UNITS[unit],
+        method=quantity.method,
+        finding_sites=[FindingSite(quantity.site)] if quantity.site else None,
     )
     (measured,) = measurement[0].MeasuredValueSequence
     measured.NumericValue = DS(in_report(value, unit))
@@ -207,17 +184,26 @@ def _with_texts(group: Group, biomarkers: Sequence[Biomarker], basis: ResultBasi
             text = f"To be reviewed: {finding.reason}."
             item = TextContentItem(COMMENT, text, RelationshipTypeValues.CONTAINS)
             group[0].ContentSequence.append(item)
+    for quantity, reason in _withheld(biomarkers):
+        text = f"Not computed: {reason}"
+        item = TextContentItem(
+            quantity.family or quantity.code, text, RelationshipTypeValues.CONTAINS
+        )
+        _modify(item, quantity)
+        group[0].ContentSequence.append(item)
+    return group
+
+
+def _withheld(biomarkers: Sequence[Biomarker]) -> Iterator[tuple[Quantity, str]]:
+    """Each quantity that has no number, with the reason; of a family with one reason the first."""
+    told = set()
     for biomarker in biomarkers:
         if biomarker.withheld is not None:
             quantity = QUANTITIES[biomarker.name]
-            item = TextContentItem(
-                quantity.code,
-                f"Not computed: {biomarker.withheld}",
-                RelationshipTypeValues.CONTAINS,
-            )
-            _modify(item, quantity)
-            group[0].ContentSequence.append(item)
-    return group
+            key = (quantity.family or quantity.code, biomarker.withheld)
+            if key not in told:
+                yield quantity, biomarker.withheld
+            told.add(key)
 
 
 def _modify(item: Any, quantity: Quantity) -> None:

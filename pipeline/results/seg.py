@@ -1,7 +1,4 @@
-"""Segmentation objects of the key phases (PS3.3 A.51): what was drawn on which source image.
-
-What explains a volume by regression is written in the same way, as objects of their own.
-"""
+"""Segmentation objects (PS3.3 A.51): what was drawn on which source image."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
@@ -13,17 +10,8 @@ from highdicom.color import CIELabColor
 from highdicom.seg import SegmentAlgorithmTypeValues, SegmentationTypeValues, SegmentDescription
 from pydicom import Dataset
 
-from pipeline.case import CineCase, FrameSource, UInt8
-from pipeline.results.codes import (
-    AI_FAMILY,
-    ANATOMICAL_STRUCTURE,
-    END_DIASTOLE,
-    END_SYSTOLE,
-    HEART,
-    LV_EXPLANATION,
-    STRUCTURES,
-    KeyPhase,
-)
+from pipeline.case import FrameSource, UInt8
+from pipeline.results.codes import AI_FAMILY, HEART, STRUCTURES, KeyPhase
 from pipeline.results.common import (
     DISCLAIMER,
     ObjectIdentity,
@@ -34,6 +22,7 @@ from pipeline.results.common import (
     identify,
     model_of,
 )
+from pipeline.results.contents import Drawing
 from pipeline.results.source import (
     SourceImage,
     frame_of_reference_uid,
@@ -42,20 +31,6 @@ from pipeline.results.source import (
     source_images,
 )
 from pipeline.results.uids import hashed_uid, tracking_uid
-
-
-@dataclass(frozen=True, slots=True)
-class _Kind:
-    """What the masks of an object are: words of its series, and the stage that drew them."""
-
-    role: str
-    series_numbers: Mapping[str, int]
-    words: str
-    stage: str
-
-
-_SEGMENTATION = _Kind("seg", {"ed": 9002, "es": 9003}, "segmentation", "segmentation")
-_EXPLANATION = _Kind("explanation", {"ed": 9004, "es": 9005}, "explanation", "regression")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +51,10 @@ class WrittenSegmentation:
 
 
 @dataclass(frozen=True, slots=True)
-class _Drawing:
-    """Masks of one phase on the images of one source series; labels uint8 [n, y, x]."""
+class _Part:
+    """The part of a drawing on the images of one source series; labels uint8 [n, y, x]."""
 
-    kind: _Kind
-    phase: KeyPhase
+    drawing: Drawing
     images: tuple[SourceImage, ...]
     labels: UInt8
 
@@ -93,31 +67,13 @@ class _Drawing:
 def write_segmentations(
     basis: ResultBasis,
 ) -> tuple[WrittenSegmentation, ...]:
-    """Write ED and ES, one SEG of each kind for each source series that has a mask."""
+    """Write each drawing of the case, one SEG for each source series that has a mask."""
+    indices = dict(basis.contents.phases)
     return tuple(
-        _write(drawing, role, basis)
-        for kind, labels in _label_maps(basis.case)
-        for phase, index in key_phases(basis.case)
-        for role, drawing in _drawings(basis, kind, phase, index, labels[phase.name])
+        _write(part, role, basis)
+        for drawing in basis.contents.drawings
+        for role, part in _parts(basis, drawing, indices[drawing.phase])
     )
-
-
-def _label_maps(case: CineCase) -> Iterator[tuple[_Kind, Mapping[str, UInt8]]]:
-    """Label maps [z, y, x] of ED and ES by their names, of each kind there is."""
-    if case.phases is not None and case.segmentation is not None:
-        labels = case.segmentation.labels
-        yield _SEGMENTATION, {"ed": labels[case.phases.ed], "es": labels[case.phases.es]}
-    if case.regression is not None:
-        masks = {"ed": case.regression.explanation_ed, "es": case.regression.explanation_es}
-        marked = {name: np.uint8(LV_EXPLANATION) * mask for name, mask in masks.items()}
-        yield _EXPLANATION, marked
-
-
-def key_phases(case: CineCase) -> tuple[tuple[KeyPhase, int], ...]:
-    """ED and ES with their phase indices; empty when they were not found."""
-    if case.phases is None:
-        return ()
-    return ((END_DIASTOLE, case.phases.ed), (END_SYSTOLE, case.phases.es))
 
 
 def subject(phase: KeyPhase, value: int) -> str:
@@ -125,81 +81,74 @@ def subject(phase: KeyPhase, value: int) -> str:
     return f"{STRUCTURES[value].label} {phase.short}"
 
 
-def _drawings(
-    basis: ResultBasis, kind: _Kind, phase: KeyPhase, index: int, labels: UInt8
-) -> Iterator[tuple[str, _Drawing]]:
+def _parts(basis: ResultBasis, drawing: Drawing, index: int) -> Iterator[tuple[str, _Part]]:
     """Role and masks per source series.
 
     The series that gave the stack its seed has the plain role, so that a stack that turns out to be
     split keeps its first result series.
     """
-    stack = basis.case.stack
+    stack, labels = basis.case.stack, drawing.labels
     drawn = [z for z in range(len(labels)) if labels[z].any() and stack.sources[index][z]]
     images = source_images(stack, index, drawn)
     for series in dict.fromkeys(image.cell.series_instance_uid for image in images):
         chosen = [i for i, image in enumerate(images) if image.cell.series_instance_uid == series]
         is_plain = len(stack.series_instance_uids) == 1 or series == basis.context.series_seed
         suffix = "" if is_plain else f".{int(hashed_uid(series)[5:]) % 10**8:08d}"
-        yield (
-            f"{kind.role}_{phase.name}{suffix}",
-            _Drawing(
-                kind,
-                phase,
-                tuple(images[i] for i in chosen),
-                labels[[drawn[i] for i in chosen]],
-            ),
-        )
+        part = _Part(drawing, tuple(images[i] for i in chosen), labels[[drawn[i] for i in chosen]])
+        yield f"{drawing.role}_{drawing.phase.name}{suffix}", part
 
 
-def _write(drawing: _Drawing, role: str, basis: ResultBasis) -> WrittenSegmentation:
+def _write(part: _Part, role: str, basis: ResultBasis) -> WrittenSegmentation:
     identity = identify(role, basis)
-    built = _build(drawing, identity, basis)
-    _name_sources(built, drawing.images)
+    built = _build(part, identity, basis)
+    _name_sources(built, part.images)
     _fix_dimension_uid(built, identity)
     segments = {
-        value: Segment(number, _drawn_on(drawing, value))
-        for number, value in enumerate(drawing.values, start=1)
+        value: Segment(number, _drawn_on(part, value))
+        for number, value in enumerate(part.values, start=1)
     }
     labels = tuple(STRUCTURES[value].label for value in segments)
     result = finished(built, identity, basis, labels)
-    return WrittenSegmentation(result, drawing.phase, segments)
+    return WrittenSegmentation(result, part.drawing.phase, segments)
 
 
-def _build(drawing: _Drawing, identity: ObjectIdentity, basis: ResultBasis) -> Dataset:
+def _build(part: _Part, identity: ObjectIdentity, basis: ResultBasis) -> Dataset:
+    drawing = part.drawing
     return hd.seg.Segmentation(
-        source_images=_in_one_frame(drawing, frame_of_reference_uid(basis.case.stack)),
-        pixel_array=_numbered(drawing),
+        source_images=_in_one_frame(part, frame_of_reference_uid(basis.case.stack)),
+        pixel_array=_numbered(part),
         segmentation_type=SegmentationTypeValues.BINARY,
-        segment_descriptions=_descriptions(drawing, basis),
+        segment_descriptions=_descriptions(part, basis),
         series_instance_uid=identity.series_instance_uid,
-        series_number=drawing.kind.series_numbers[drawing.phase.name],
+        series_number=drawing.series_number,
         sop_instance_uid=identity.sop_instance_uid,
         instance_number=basis.context.instance_number,
-        content_label=f"{drawing.phase.short}_{drawing.kind.words.upper()}",
+        content_label=f"{drawing.phase.short}_{drawing.words.upper()}",
         content_description=DISCLAIMER,
-        series_description=f"Cardiac CAD {drawing.phase.short} {drawing.kind.words}",
-        **equipment(basis.context),
+        series_description=f"Cardiac CAD {drawing.phase.short} {drawing.words}",
+        **equipment(basis),
     )
 
 
-def _in_one_frame(drawing: _Drawing, frame_of_reference_uid: str) -> list[Dataset]:
+def _in_one_frame(part: _Part, frame_of_reference_uid: str) -> list[Dataset]:
     """Headers with one Frame of Reference UID: anonymisers are known to give each image its own."""
-    headers = [deepcopy(image.header) for image in drawing.images]
+    headers = [deepcopy(image.header) for image in part.images]
     for header in headers:
         header.FrameOfReferenceUID = frame_of_reference_uid
     return headers
 
 
-def _numbered(drawing: _Drawing) -> UInt8:
+def _numbered(part: _Part) -> UInt8:
     """Label values replaced by consecutive segment numbers."""
     lookup = np.zeros(256, dtype=np.uint8)
-    for number, value in enumerate(drawing.values, start=1):
+    for number, value in enumerate(part.values, start=1):
         lookup[value] = number
-    return lookup[drawing.labels]
+    return lookup[part.labels]
 
 
-def _descriptions(drawing: _Drawing, basis: ResultBasis) -> Sequence[SegmentDescription]:
-    model = model_of(drawing.kind.stage, basis)
+def _descriptions(part: _Part, basis: ResultBasis) -> Sequence[SegmentDescription]:
+    phase = part.drawing.phase
+    model = model_of(part.drawing.stage, basis)
     algorithm = hd.AlgorithmIdentificationSequence(
         name=model.name,
         family=AI_FAMILY,
@@ -210,22 +159,22 @@ def _descriptions(drawing: _Drawing, basis: ResultBasis) -> Sequence[SegmentDesc
         SegmentDescription(
             segment_number=number,
             segment_label=STRUCTURES[value].label,
-            segmented_property_category=ANATOMICAL_STRUCTURE,
+            segmented_property_category=STRUCTURES[value].category,
             segmented_property_type=STRUCTURES[value].code,
             algorithm_type=SegmentAlgorithmTypeValues.AUTOMATIC,
             algorithm_identification=algorithm,
-            tracking_id=subject(drawing.phase, value),
-            tracking_uid=tracking_uid(basis.context.series_seed, subject(drawing.phase, value)),
+            tracking_id=subject(phase, value),
+            tracking_uid=tracking_uid(basis.context.series_seed, subject(phase, value)),
             anatomic_regions=[HEART],
             display_color=CIELabColor.from_rgb(*STRUCTURES[value].colour),
         )
-        for number, value in enumerate(drawing.values, start=1)
+        for number, value in enumerate(part.values, start=1)
     ]
 
 
-def _drawn_on(drawing: _Drawing, value: int) -> tuple[FrameSource, ...]:
-    present = np.any(drawing.labels == value, axis=(1, 2))
-    return tuple(image.cell for image, has in zip(drawing.images, present, strict=True) if has)
+def _drawn_on(part: _Part, value: int) -> tuple[FrameSource, ...]:
+    present = np.any(part.labels == value, axis=(1, 2))
+    return tuple(image.cell for image, has in zip(part.images, present, strict=True) if has)
 
 
 def _name_sources(built: Dataset, images: Sequence[SourceImage]) -> None:

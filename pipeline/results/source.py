@@ -20,7 +20,7 @@ from pydicom.multival import MultiValue
 from pydicom.uid import RE_VALID_UID, MRImageStorage
 from pydicom.valuerep import DA, TM, format_number_as_ds, validate_value
 
-from pipeline.case import CineStack, FrameSource
+from pipeline.case import FrameSource, ShortAxisStack
 from pipeline.results.uids import hashed_uid
 
 # Identity is copied as it stands, even where it breaks a rule of its value representation: an
@@ -69,7 +69,7 @@ def tolerant_headers() -> Iterator[None]:
         yield
 
 
-def patient_study(stack: CineStack) -> tuple[Dataset, tuple[str, ...]]:
+def patient_study(stack: ShortAxisStack) -> tuple[Dataset, tuple[str, ...]]:
     """Copy patient and study out of the first source header.
 
     Returns
@@ -93,7 +93,7 @@ def patient_study(stack: CineStack) -> tuple[Dataset, tuple[str, ...]]:
     return copied, tuple(invalid)
 
 
-def header_notes(stack: CineStack) -> tuple[str, ...]:
+def header_notes(stack: ShortAxisStack) -> tuple[str, ...]:
     """State what results cannot take over from the source headers, without values."""
     with tolerant_headers():
         invalid = patient_study(stack)[1]
@@ -120,13 +120,13 @@ def is_citable(uid: str) -> bool:
     return len(uid) <= 64 and re.fullmatch(RE_VALID_UID, uid) is not None
 
 
-def study_instance_uid(stack: CineStack) -> str:
+def study_instance_uid(stack: ShortAxisStack) -> str:
     """StudyInstanceUID of the source, and so of every result."""
     with tolerant_headers():
         return str(_first(stack)[1].StudyInstanceUID)
 
 
-def frame_of_reference_uid(stack: CineStack) -> str:
+def frame_of_reference_uid(stack: ShortAxisStack) -> str:
     """FrameOfReferenceUID of the first source image, which stands for the stack.
 
     Where the source states none, the stack gets one of its own, because a SEG needs it.
@@ -135,7 +135,9 @@ def frame_of_reference_uid(stack: CineStack) -> str:
     return str(stated or hashed_uid("frame of reference", *stack.series_instance_uids))
 
 
-def source_images(stack: CineStack, phase: int, slices: Iterable[int]) -> tuple[SourceImage, ...]:
+def source_images(
+    stack: ShortAxisStack, phase: int, slices: Iterable[int]
+) -> tuple[SourceImage, ...]:
     """Source images of the given slices in one phase; cells without an image are left out."""
     shared = _shared_header(stack)
     cells = (stack.sources[phase][z] for z in slices)
@@ -175,12 +177,12 @@ def evidence_header(image: SourceImage) -> Dataset:
     return header
 
 
-def _first(stack: CineStack) -> tuple[FrameSource, Dataset]:
+def _first(stack: ShortAxisStack) -> tuple[FrameSource, Dataset]:
     cell = next(cell for row in stack.sources for cell in row if cell is not None)
     return cell, stack.headers[cell.sop_instance_uid]
 
 
-def _shared_header(stack: CineStack) -> Dataset:
+def _shared_header(stack: ShortAxisStack) -> Dataset:
     """Make what all images of the stack have in common.
 
     Patient data stay out: highdicom would name the patient in a warning.
@@ -205,7 +207,7 @@ def _shared_header(stack: CineStack) -> Dataset:
     return header
 
 
-def _source_image(stack: CineStack, cell: FrameSource, shared: Dataset) -> SourceImage:
+def _source_image(stack: ShortAxisStack, cell: FrameSource, shared: Dataset) -> SourceImage:
     source = stack.headers[cell.sop_instance_uid]
     header = deepcopy(shared)
     uid, frame = cell.sop_instance_uid, cell.frame_number

@@ -15,7 +15,7 @@ from highdicom.sr import (
 from pydicom import Dataset
 from pydicom.sr.coding import Code
 
-from pipeline.case import CineCase
+from pipeline.case import Case
 from pipeline.results.codes import (
     CARDIAC_MR,
     ENGLISH,
@@ -25,16 +25,14 @@ from pipeline.results.codes import (
 )
 from pipeline.results.common import (
     NODE_MANUFACTURER,
-    NODE_MODEL,
     ResultBasis,
-    ResultContext,
     ResultObject,
     equipment,
     finished,
     identify,
 )
 from pipeline.results.measurements import measurement_groups
-from pipeline.results.seg import WrittenSegmentation, key_phases
+from pipeline.results.seg import WrittenSegmentation
 from pipeline.results.source import (
     SourceImage,
     evidence_header,
@@ -44,7 +42,6 @@ from pipeline.results.source import (
 )
 from pipeline.results.statements import put_disclaimer_first, statements
 
-_SERIES_NUMBER = 9001
 _DEVICE = Code("121007", "DCM", "Device")
 
 
@@ -52,7 +49,7 @@ def write_report(basis: ResultBasis, written: Sequence[WrittenSegmentation]) -> 
     """State every biomarker, what was withheld and why, and how it came about."""
     case, context = basis.case, basis.context
     identity = identify("sr", basis)
-    images = _used_images(case)
+    images = _used_images(basis)
     incomplete = _why_partial(case)
     built = Comprehensive3DSR(
         evidence=[
@@ -61,14 +58,14 @@ def write_report(basis: ResultBasis, written: Sequence[WrittenSegmentation]) -> 
         ],
         content=_content(basis, written, images),
         series_instance_uid=identity.series_instance_uid,
-        series_number=_SERIES_NUMBER,
+        series_number=basis.contents.report_number,
         sop_instance_uid=identity.sop_instance_uid,
         instance_number=context.instance_number,
         is_complete=not incomplete,
         is_final=False,
         is_verified=False,
         series_description="Cardiac CAD report, automatic, unverified",
-        **equipment(context),
+        **equipment(basis),
     )
     if incomplete:
         built.CompletionFlagDescription = incomplete
@@ -84,7 +81,7 @@ def _private_scheme() -> Dataset:
     return scheme
 
 
-def _why_partial(case: CineCase) -> str:
+def _why_partial(case: Case) -> str:
     """Return why the report is not all that the node reports, or nothing; fits VR LO."""
     if any(biomarker.withheld for biomarker in case.biomarkers):
         return "Some quantities are withheld; the reasons are stated"
@@ -99,7 +96,7 @@ def _content(
     images: Sequence[SourceImage],
 ) -> MeasurementReport:
     report = MeasurementReport(
-        observation_context=_observer(basis.context),
+        observation_context=_observer(basis),
         procedure_reported=CARDIAC_MR,
         imaging_measurements=measurement_groups(basis, written),
         title=REPORT_TITLE,
@@ -110,7 +107,7 @@ def _content(
             _library_header(image) for image in images if is_citable(image.cell.sop_instance_uid)
         ],
     )
-    report[0].ContentSequence.append(statements(basis.case))
+    report[0].ContentSequence.append(statements(basis))
     put_disclaimer_first(report[0])
     restore_references(report[0], images)
     _separate(report[0])
@@ -135,13 +132,14 @@ def _library_header(image: SourceImage) -> Dataset:
     return header
 
 
-def _observer(context: ResultContext) -> ObservationContext:
+def _observer(basis: ResultBasis) -> ObservationContext:
     """Identify this node as the observer (PS3.16 TID 1004)."""
+    context = basis.context
     attributes = DeviceObserverIdentifyingAttributes(
         uid=context.device_uid,
         name=context.station_name or None,
         manufacturer_name=NODE_MANUFACTURER,
-        model_name=NODE_MODEL,
+        model_name=basis.contents.analysis,
         serial_number=context.device_serial_number,
         physical_location=context.institution or None,
     )
@@ -153,9 +151,9 @@ def _observer(context: ResultContext) -> ObservationContext:
     )
 
 
-def _used_images(case: CineCase) -> tuple[SourceImage, ...]:
-    """ED and ES images of the measured slices; of the first phase when none were found."""
-    stack, relevance = case.stack, case.relevance
+def _used_images(basis: ResultBasis) -> tuple[SourceImage, ...]:
+    """Images of the measured slices in the phases looked at; of the first when none were found."""
+    stack, relevance = basis.case.stack, basis.case.relevance
     slices = [z for z in range(len(stack.positions_mm)) if not relevance or relevance.relevant[z]]
-    indices = dict.fromkeys(index for _, index in key_phases(case)) or [0]
+    indices = dict.fromkeys(index for _, index in basis.contents.phases) or [0]
     return tuple(image for index in indices for image in source_images(stack, index, slices))

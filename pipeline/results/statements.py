@@ -17,7 +17,7 @@ from highdicom.sr import (
 from pydicom import Dataset
 from pydicom.sr.coding import Code
 
-from pipeline.case import CineCase, QualityFinding, Verdict
+from pipeline.case import Case, QualityFinding, Verdict
 from pipeline.results.codes import (
     COMMENT,
     FINDING,
@@ -25,8 +25,7 @@ from pipeline.results.codes import (
     PAPILLARY_MUSCLES,
     QUALITATIVE_EVALUATIONS,
 )
-from pipeline.results.common import DISCLAIMER, describe_model, models_of
-from pipeline.results.seg import key_phases
+from pipeline.results.common import DISCLAIMER, ResultBasis, describe_model, models_of
 from pipeline.results.source import header_notes
 
 CHECK_TITLES: Mapping[str, str] = {
@@ -68,23 +67,26 @@ def put_disclaimer_first(report: Dataset) -> None:
     report.ContentSequence.insert(0, _text(COMMENT, DISCLAIMER))
 
 
-def statements(case: CineCase) -> ContainerContentItem:
+def statements(basis: ResultBasis) -> ContainerContentItem:
     """Build the qualitative evaluations of TID 1500."""
     container = ContainerContentItem(
         QUALITATIVE_EVALUATIONS, relationship_type=RelationshipTypeValues.CONTAINS
     )
-    container.ContentSequence = ContentSequence([*_statements(case)])
+    container.ContentSequence = ContentSequence([*_statements(basis)])
     return container
 
 
-def _statements(case: CineCase) -> Iterator[ContentItem]:
+def _statements(basis: ResultBasis) -> Iterator[ContentItem]:
+    case, contents = basis.case, basis.contents
+    for sentence in contents.findings:
+        yield _text(FINDING, sentence)
     doubts = [*_doubts(case.quality)]
     for note in case.stack.missing:
         if not any(note in doubt for doubt in doubts):
             doubts.append(f"Image stack: {note}.")
     for doubt in doubts:
         yield _text(FINDING, doubt)
-    for sentence in (*_passed(case.quality), *_method(case), *_phases(case), *_slices(case)):
+    for sentence in (*_passed(case.quality), *contents.comments, *_slices(case)):
         yield _text(COMMENT, sentence)
     yield CodeContentItem(PAPILLARY_MUSCLES, PAPILLARY_INCLUDED, RelationshipTypeValues.CONTAINS)
     for note in header_notes(case.stack):
@@ -97,25 +99,7 @@ def _text(name: Code, sentence: str) -> TextContentItem:
     return TextContentItem(name, sentence, RelationshipTypeValues.CONTAINS)
 
 
-def _method(case: CineCase) -> Iterator[str]:
-    if case.regression is not None:
-        yield (
-            "LV volumes, and what derives from them, were measured by regression: a network that "
-            "learned from volumes alone. Its explanation segments show where it saw the volume, "
-            "not a contour. Mass and RV were segmented."
-        )
-
-
-def _phases(case: CineCase) -> Iterator[str]:
-    times = case.stack.trigger_times_ms
-    for phase, index in key_phases(case):
-        yield (
-            f"{phase.words.capitalize()} is phase {index + 1} of {len(times)}, "
-            f"{times[index]:.0f} ms after the R wave."
-        )
-
-
-def _slices(case: CineCase) -> Iterator[str]:
+def _slices(case: Case) -> Iterator[str]:
     if case.relevance is None:
         return
     relevant = case.relevance.relevant

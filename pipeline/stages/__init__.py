@@ -8,7 +8,7 @@ place.
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from pipeline.case import Case, CineCase, Float32, ModelUse, UInt8
+from pipeline.case import Case, CineCase, Float32, Float64, ModelUse, UInt8
 
 if TYPE_CHECKING:
     from models.ed_es_detector import FrameReading
@@ -52,6 +52,16 @@ class Localiser(Protocol):
         ...
 
 
+class SliceClassifier(Protocol):
+    """Tells which slices show the LV; `card` describes the network."""
+
+    card: "Card"
+
+    def __call__(self, images: Float32, pixel_spacing_mm: tuple[float, float]) -> Float64:
+        """Look at whole images [n, y, x]; return the probability [n] that each shows the LV."""
+        ...
+
+
 class Segmenter(Protocol):
     """Labels the ventricles; `card` describes the network."""
 
@@ -63,10 +73,13 @@ class Segmenter(Protocol):
         slices: Sequence[int],
         pixel_spacing_mm: tuple[float, float],
         centre_yx: tuple[float, float],
+        *,
+        careful_phases: Sequence[int] = (),
     ) -> UInt8:
         """Label slices of frames [t, z, y, x] around a centre (row, column).
 
-        Returns uint8 [t, len(slices), y, x] on the pixels of the frames.
+        Returns uint8 [t, len(slices), y, x] on the pixels of the frames. On careful phases it
+        takes its time.
         """
         ...
 

@@ -16,9 +16,9 @@ from pipeline.case import (
     SEGMENT_LABELS,
     Biomarker,
     CineCase,
-    CineStack,
     Float64,
     ModelUse,
+    ShortAxisStack,
     UInt8,
 )
 from pipeline.patient import body_surface_area, heart_rate
@@ -71,7 +71,7 @@ class Quantify:
         )
 
 
-def volume_curve_ml(labels: UInt8, code: int, stack: CineStack) -> Float64:
+def volume_curve_ml(labels: UInt8, code: int, stack: ShortAxisStack) -> Float64:
     """Volume of one structure in every phase, gaps between slices included.
 
     Parameters
@@ -80,7 +80,7 @@ def volume_curve_ml(labels: UInt8, code: int, stack: CineStack) -> Float64:
         Label maps.
     code : int
         Which structure.
-    stack : CineStack
+    stack : ShortAxisStack
         Gives the pixel area and the length each slice stands for.
 
     Returns

@@ -317,9 +317,9 @@ def _doubts(phase: str, regressed: float, segmented: float, *, explained: bool) 
         )
 
 
-def check_mass(case: Case) -> QualityFinding:
+def check_mass(case: Case, name: str = "lv_mass") -> QualityFinding:
     """`mass_plausibility`: the LV mass is a heart's; of any other, outline or spacing is wrong."""
-    check, mass = "mass_plausibility", _biomarker(case, "lv_mass")
+    check, mass = "mass_plausibility", _biomarker(case, name)
     if mass.value is None:
         return QualityFinding(check, Verdict.WITHHELD, str(mass.withheld), 0.0, VOLUMETRIC)
     low, high = MASS_RANGE_G

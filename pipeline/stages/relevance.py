@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from pipeline.case import Case, Float64, ModelUse, Relevance
 from pipeline.errors import NotYetCovered, Rejection
-from pipeline.stages import AnyCase, Localiser, model_use
+from pipeline.stages import AnyCase, Localiser, SliceClassifier, model_use
 
 # The localiser sees this many phases, spread over the cycle, and the highest probability counts:
 # a basal slice that shows the LV around ED alone still belongs to the ED volume. Where the LV has
@@ -16,14 +16,28 @@ LOCALISED_PHASES = 10
 
 
 class FindRelevantSlices:
-    """Keep the one run of slices on which the localiser sees the LV."""
+    """Keep the one run of slices on which the LV is seen.
+
+    Parameters
+    ----------
+    localiser : Localiser
+        Finds the heart, and the slices that show it.
+    threshold : float
+        A slice shows the LV from this probability on.
+    classifier : SliceClassifier, optional
+        Tells which slices show the LV in place of the localiser.
+    """
 
     name = "relevance"
 
-    def __init__(self, localiser: Localiser, threshold: float) -> None:
+    def __init__(
+        self, localiser: Localiser, threshold: float, classifier: SliceClassifier | None = None
+    ) -> None:
         self._localiser = localiser
-        self.models: tuple[ModelUse, ...] = (model_use(localiser.card),)
+        self._classifier = classifier
         self._threshold = threshold
+        networks = (localiser, classifier) if classifier is not None else (localiser,)
+        self.models: tuple[ModelUse, ...] = tuple(model_use(one.card) for one in networks)
 
     def __call__(self, case: AnyCase) -> AnyCase:
         """Return the case with its relevance.
@@ -37,9 +51,12 @@ class FindRelevantSlices:
         phases = phases_to_localise(len(stack.frames))
         images = stack.frames[phases]
         n_phases, n_slices, rows, columns = images.shape
-        found = self._localiser(images.reshape(-1, rows, columns), stack.pixel_spacing_mm)
-        by_phase = found.lv_probability.reshape(n_phases, n_slices)
-        probability = by_phase.max(axis=0)
+        flat = images.reshape(-1, rows, columns)
+        found = self._localiser(flat, stack.pixel_spacing_mm)
+        shows = found.lv_probability
+        if self._classifier is not None:
+            shows = self._classifier(flat, stack.pixel_spacing_mm)
+        probability = shows.reshape(n_phases, n_slices).max(axis=0)
         relevant = relevant_run(probability, self._threshold)
         if not relevant.any():
             raise Rejection(

@@ -140,8 +140,8 @@ def test_what_is_indexed_is_named_so_in_any_viewer(tmp_path):
     path = saved(item, tmp_path)
     page = [re.sub(r"<[^>]*>", "", line).strip() for line in tool_output("dsr2html", path)]
     dump = tool_output("dsrdump", path)
-    for name, quantity in QUANTITIES.items():
-        meaning = quantity.code.meaning
+    for name in VALUES:
+        meaning = QUANTITIES[name].code.meaning
         assert meaning.endswith("Index") == name.endswith("_index"), name
         assert page.count(meaning + ":") == 1, name
         assert sum(f'"{meaning}")=' in line for line in dump) == 1, name

@@ -1,0 +1,266 @@
+"""What the objects of a case hold: the one place where the kinds of cases differ.
+
+The writers of this package know masks, groups and sentences; which of them a cine has and which a
+late enhancement study has is told here.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from pydicom.sr.coding import Code
+
+from pipeline.case import (
+    LV_CAVITY,
+    LV_MYOCARDIUM,
+    NO_REFLOW,
+    RV_CAVITY,
+    SCAR,
+    Case,
+    CineCase,
+    LgeCase,
+    UInt8,
+)
+from pipeline.results.codes import (
+    END_DIASTOLE,
+    END_SYSTOLE,
+    LATE_ENHANCEMENT,
+    LEFT_VENTRICLE,
+    LV_EXPLANATION,
+    LV_MYOCARDIUM_SITE,
+    RIGHT_VENTRICLE,
+    SCAR_METHODS,
+    KeyPhase,
+)
+
+_CINE = "Cine short-axis analysis"
+_LGE = "Late enhancement short-axis analysis"
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """Masks to be written: the words of their series, and the stage that drew them.
+
+    Attributes
+    ----------
+    role : str
+        Of its objects, before the name of the phase.
+    series_number : int
+    words : str
+        What it is, in the description of its series.
+    stage : str
+        Whose network drew it.
+    phase : KeyPhase
+    labels : uint8 [z, y, x]
+        Label map on the images of that phase.
+    """
+
+    role: str
+    series_number: int
+    words: str
+    stage: str
+    phase: KeyPhase
+    labels: UInt8
+
+
+@dataclass(frozen=True, slots=True)
+class StructureGroup:
+    """A structure in a phase, its biomarkers, and the stage that drew it."""
+
+    phase: KeyPhase
+    value: int
+    biomarkers: tuple[str, ...]
+    stage: str = "segmentation"
+
+
+@dataclass(frozen=True, slots=True)
+class DerivedGroup:
+    """Quantities that stand in a group without a mask."""
+
+    title: str
+    site: Code | None
+    biomarkers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What the writers of this package write of a case.
+
+    Attributes
+    ----------
+    analysis : str
+        What the node did, in place of the model of a device.
+    report_number : int
+        SeriesNumber of the report.
+    phases : tuple of (KeyPhase, int)
+        Phases that are looked at, with their index in the stack.
+    drawings : tuple of Drawing
+    structures : tuple of StructureGroup
+    derived : tuple of DerivedGroup
+    findings, comments : tuple of str
+        What a reader must know first; how the numbers came about.
+    """
+
+    analysis: str
+    report_number: int
+    phases: tuple[tuple[KeyPhase, int], ...]
+    drawings: tuple[Drawing, ...]
+    structures: tuple[StructureGroup, ...]
+    derived: tuple[DerivedGroup, ...]
+    findings: tuple[str, ...]
+    comments: tuple[str, ...]
+
+
+def contents_of(case: Case) -> Contents:
+    """Tell what the objects of a case hold.
+
+    Raises
+    ------
+    TypeError
+        The case is of no known kind.
+    """
+    if isinstance(case, CineCase):
+        return _cine(case)
+    if isinstance(case, LgeCase):
+        return _lge(case)
+    raise TypeError(f"no results are known of a {type(case).__name__}")
+
+
+def _cine(case: CineCase) -> Contents:
+    phases: tuple[tuple[KeyPhase, int], ...] = ()
+    if case.phases is not None:
+        phases = ((END_DIASTOLE, case.phases.ed), (END_SYSTOLE, case.phases.es))
+    lv, lv_stage = LV_CAVITY, "segmentation"
+    if case.regression is not None:
+        lv, lv_stage = LV_EXPLANATION, "regression"
+    return Contents(
+        _CINE,
+        9001,
+        phases,
+        (*_cine_drawings(case, phases), *_explanations(case, phases)),
+        (
+            StructureGroup(END_DIASTOLE, lv, ("lv_edv",), lv_stage),
+            StructureGroup(END_SYSTOLE, lv, ("lv_esv",), lv_stage),
+            StructureGroup(END_DIASTOLE, LV_MYOCARDIUM, ("lv_mass",)),
+            StructureGroup(END_DIASTOLE, RV_CAVITY, ("rv_edv",)),
+            StructureGroup(END_SYSTOLE, RV_CAVITY, ("rv_esv",)),
+        ),
+        CINE_DERIVED,
+        (),
+        (*_cine_method(case), *_cine_phases(case, phases)),
+    )
+
+
+CINE_DERIVED = (
+    DerivedGroup(
+        "LV function",
+        LEFT_VENTRICLE,
+        (
+            *("lv_ef", "lv_sv", "cardiac_output", "cardiac_output_index", "lv_sv_index"),
+            *("lv_edv_index", "lv_esv_index", "lv_mass_index"),
+        ),
+    ),
+    DerivedGroup(
+        "RV function",
+        RIGHT_VENTRICLE,
+        ("rv_ef", "rv_sv", "rv_sv_index", "rv_edv_index", "rv_esv_index"),
+    ),
+    DerivedGroup("Heart rate and body surface area", None, ("heart_rate", "bsa")),
+)
+
+
+def _cine_method(case: CineCase) -> Iterator[str]:
+    if case.regression is not None:
+        yield (
+            "LV volumes, and what derives from them, were measured by regression: a network that "
+            "learned from volumes alone. Its explanation segments show where it saw the volume, "
+            "not a contour. Mass and RV were segmented."
+        )
+
+
+def _cine_phases(case: CineCase, phases: tuple[tuple[KeyPhase, int], ...]) -> Iterator[str]:
+    times = case.stack.trigger_times_ms
+    for phase, index in phases:
+        yield (
+            f"{phase.words.capitalize()} is phase {index + 1} of {len(times)}, "
+            f"{times[index]:.0f} ms after the R wave."
+        )
+
+
+def _cine_drawings(case: CineCase, phases: tuple[tuple[KeyPhase, int], ...]) -> Iterator[Drawing]:
+    if case.segmentation is not None:
+        for (phase, index), number in zip(phases, (9002, 9003), strict=False):
+            labels = case.segmentation.labels[index]
+            yield Drawing("seg", number, "segmentation", "segmentation", phase, labels)
+
+
+def _explanations(case: CineCase, phases: tuple[tuple[KeyPhase, int], ...]) -> Iterator[Drawing]:
+    if case.regression is not None:
+        masks = (case.regression.explanation_ed, case.regression.explanation_es)
+        for (phase, _), number, mask in zip(phases, (9004, 9005), masks, strict=False):
+            labels = np.uint8(LV_EXPLANATION) * mask
+            yield Drawing("explanation", number, "explanation", "regression", phase, labels)
+
+
+def _lge(case: LgeCase) -> Contents:
+    drawn = case.segmentation
+    drawings = () if drawn is None else (_lge_drawing(drawn.labels[0]),)
+    return Contents(
+        _LGE,
+        9006,
+        ((LATE_ENHANCEMENT, 0),),
+        drawings,
+        (
+            StructureGroup(LATE_ENHANCEMENT, LV_CAVITY, ()),
+            StructureGroup(LATE_ENHANCEMENT, LV_MYOCARDIUM, ("lge_lv_mass",)),
+            StructureGroup(LATE_ENHANCEMENT, SCAR, ("scar_mass_network", "scar_percent_network")),
+            StructureGroup(LATE_ENHANCEMENT, NO_REFLOW, ("no_reflow_mass",)),
+        ),
+        LGE_DERIVED,
+        tuple(_no_scar(case)),
+        tuple(_lge_images(case)),
+    )
+
+
+def _lge_drawing(labels: UInt8) -> Drawing:
+    return Drawing("seg", 9007, "segmentation", "segmentation", LATE_ENHANCEMENT, labels)
+
+
+def _no_scar(case: LgeCase) -> Iterator[str]:
+    masses = [one.value for one in case.biomarkers if one.name == "scar_mass_network"]
+    if masses == [0.0]:
+        yield "No scar found."
+
+
+def _lge_images(case: LgeCase) -> Iterator[str]:
+    stack = case.stack
+    kind = "phase-sensitive images" if stack.phase_sensitive else "magnitude images"
+    times = [time for time in stack.inversion_times_ms if time is not None]
+    stated = f", inversion times {min(times):.0f} to {max(times):.0f} ms" if times else ""
+    yield f"Measured on {kind}{stated}. Scar includes no-reflow."
+    for reason, number in Counter(one.reason for one in stack.left_out).items():
+        yield f"Left out: {number} image{'s' if number > 1 else ''}, {reason}."
+    for how in dict.fromkeys(scar.how for scar in case.scars.values() if scar.how):
+        methods = [
+            SCAR_METHODS[name].meaning for name, scar in case.scars.items() if scar.how == how
+        ]
+        yield f"Scar by {', '.join(methods)}: {how}."
+
+
+LGE_DERIVED = (
+    DerivedGroup(
+        "Scar by signal intensity",
+        LV_MYOCARDIUM_SITE,
+        tuple(
+            f"scar_{quantity}_{method}"
+            for method in SCAR_METHODS
+            if method != "network"
+            for quantity in ("mass", "percent")
+        ),
+    ),
+    DerivedGroup("Infarct", LV_MYOCARDIUM_SITE, ("infarct_probability",)),
+    DerivedGroup(
+        "Scar transmurality", LV_MYOCARDIUM_SITE, tuple(f"transmurality_{n}" for n in range(1, 18))
+    ),
+)

@@ -1,0 +1,91 @@
+"""What speaks against believing the numbers of a late enhancement study."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from pipeline.case import LV_CAVITY, LV_MYOCARDIUM, LgeCase, ModelUse, QualityFinding, Verdict
+from pipeline.stages.coverage import check_coverage
+from pipeline.stages.plausibility import check_slice_spacing
+from pipeline.stages.quality import (
+    check_mass,
+    check_missing_images,
+    check_plane,
+    check_ring,
+    withhold,
+)
+from pipeline.stages.scar_biomarkers import OUTLINED, SCAR
+
+# Percent of LV mass by which methods that measure the same scar may differ; a choice of judgement,
+# they are known to differ much (Flett AS et al., JACC Cardiovasc Imaging 2011;4:150).
+MAX_METHODS_DIFFERENCE_PERCENT = 15.0
+# 2 SD includes what is only greyish, by nature, and is not compared.
+_COMPARED = ("network", "5sd", "fwhm")
+
+
+class CheckScar:
+    """Run every check and take back the numbers that a failed one names."""
+
+    name = "quality"
+    models: tuple[ModelUse, ...] = ()
+
+    def __call__(self, case: LgeCase) -> LgeCase:
+        """Return the case with its findings, and its biomarkers as far as they stand."""
+        shared = (
+            *check_coverage(case),
+            check_missing_images(case),
+            check_slice_spacing(case),
+            check_plane(case),
+            check_ring(case),
+            check_mass(case, "lge_lv_mass"),
+        )
+        outlined = tuple(
+            replace(finding, withholds=OUTLINED) if finding.withholds else finding
+            for finding in shared
+        )
+        findings = (
+            check_outlines(case),
+            *outlined,
+            *check_thresholds(case),
+            *check_agreement(case),
+        )
+        return withhold(replace(case, quality=findings))
+
+
+def check_outlines(case: LgeCase) -> QualityFinding:
+    """`left_ventricle`: without cavity and myocardium nothing can be measured."""
+    for code, name in ((LV_CAVITY, "LV cavity"), (LV_MYOCARDIUM, "LV myocardium")):
+        if not np.any(case.outlines == code):
+            reason = f"no {name} was found"
+            return QualityFinding("left_ventricle", Verdict.WITHHELD, reason, 0.0, OUTLINED)
+    return QualityFinding("left_ventricle", Verdict.OK, "LV cavity and myocardium found")
+
+
+def check_thresholds(case: LgeCase) -> Iterator[QualityFinding]:
+    """`remote_myocardium`: thresholds need myocardium without scar to be set by."""
+    reasons = dict.fromkeys(scar.withheld for scar in case.scars.values() if scar.withheld)
+    if reasons:
+        yield QualityFinding("remote_myocardium", Verdict.REVIEW, "; ".join(filter(None, reasons)))
+    else:
+        reason = "remote myocardium was found"
+        yield QualityFinding("remote_myocardium", Verdict.OK, reason)
+
+
+def check_agreement(case: LgeCase) -> Iterator[QualityFinding]:
+    """`scar_agreement`: network and thresholds find about the same scar."""
+    stated = {one.name: one.value for one in case.biomarkers}
+    shares = {
+        method: share
+        for method in _COMPARED
+        if (share := stated.get(f"scar_percent_{method}")) is not None
+    }
+    if len(shares) < 2:
+        return
+    apart = max(shares.values()) - min(shares.values())
+    if apart > MAX_METHODS_DIFFERENCE_PERCENT:
+        told = ", ".join(f"{method} {share:.0f} %" for method, share in shares.items())
+        reason = f"the methods differ in the scar they find: {told} of the LV mass"
+        yield QualityFinding("scar_agreement", Verdict.REVIEW, reason, apart, concerns=SCAR)
+    else:
+        yield QualityFinding("scar_agreement", Verdict.OK, "the methods agree on the scar", apart)
