@@ -71,12 +71,14 @@ class _FolderSink:
         self._received[association_id] = []
         return association_id
 
-    def store(self, instance: ReceivedInstance) -> None:
+    def store(self, instance: ReceivedInstance) -> bool:
         path = self._folder / f"{instance.uids.sop_instance_uid}.dcm"
+        is_news = not path.exists()
         partial = path.with_suffix(f".part{instance.association_id}")
         partial.write_bytes(instance.file_bytes())
         partial.replace(path)
         self._received[instance.association_id].append(path)
+        return is_news
 
     def close_association(self, association_id: int, released: bool) -> None:
         files = self._received.pop(association_id)

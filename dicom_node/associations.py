@@ -41,6 +41,8 @@ class Session:
     ----------
     record_id : int or None
         Id under which the sink knows the association; None until its first instance.
+    stored, unchanged, refused : int
+        Instances answered with success, those among them that were there before, and the others.
     storing : bool
         An instance is being stored.
     touched : float
@@ -50,6 +52,7 @@ class Session:
     caller: Caller
     record_id: int | None = None
     stored: int = 0
+    unchanged: int = 0
     refused: int = 0
     storing: bool = False
     aborting: bool = False
@@ -252,6 +255,7 @@ class Associations:
         tell(
             "association released" if released else "association aborted",
             stored=session.stored,
+            unchanged=session.unchanged,
             refused=session.refused,
             **asdict(session.caller),
         )

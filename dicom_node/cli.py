@@ -57,7 +57,7 @@ def main() -> None:
     """Run the command line; faults end with one line on standard error and exit code 1."""
     try:
         app()
-    except NodeError as error:
+    except (NodeError, OSError) as error:  # OSError: a folder that cannot be written, a full disk
         print(f"dicom-node: {error}", file=sys.stderr)  # noqa: T201
         sys.exit(1)
 

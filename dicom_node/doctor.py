@@ -1,5 +1,6 @@
 """`dicom-node doctor`: examine whether everything the node needs stands ready."""
 
+import os
 import shutil
 import socket
 from collections.abc import Iterator
@@ -90,6 +91,9 @@ def _data_folder(settings: Settings) -> Check:
     """Check that the data folder can be written, by taking it for a moment; never make it."""
     folder = settings.storage.folder
     if not folder.exists():
+        parent = next(path for path in folder.absolute().parents if path.exists())
+        if not os.access(parent, os.W_OK | os.X_OK):
+            return Check("data folder", False, f"{folder} cannot be made: {parent} is not writable")
         return Check("data folder", None, f"{folder} will be made by the first serve")
     try:
         DataFolder(settings.storage).close()

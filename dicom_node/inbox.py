@@ -37,8 +37,8 @@ class Inbox:
             association_id, released=released, now=datetime.now(UTC)
         )
 
-    def store(self, instance: ReceivedInstance) -> None:
-        """Store one instance; returns when file, folder and record are synced.
+    def store(self, instance: ReceivedInstance) -> bool:
+        """Store one instance, synced with its record; False when it was there before.
 
         Raises
         ------
@@ -65,6 +65,7 @@ class Inbox:
         )
         if stored.kind is StoreKind.NEW_VERSION and stored.previous_path is not None:
             self._note_new_version(instance, stored.previous_path, stored.path)
+        return stored.kind is not StoreKind.DUPLICATE
 
     def _note_new_version(self, instance: ReceivedInstance, old: Path, new: Path) -> None:
         """Log what changed, without values; stop results made for another identity."""
@@ -84,8 +85,9 @@ class Inbox:
                 datetime.now(UTC),
                 instance.uids.series_instance_uid,
             )
-            log.warning(
-                "patient identity changed: undelivered results stopped",
-                series_instance_uid=instance.uids.series_instance_uid,
-                stopped=stopped,
-            )
+            if stopped:
+                log.warning(
+                    "patient identity changed: undelivered results stopped",
+                    series_instance_uid=instance.uids.series_instance_uid,
+                    stopped=stopped,
+                )

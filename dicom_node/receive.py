@@ -92,8 +92,8 @@ class InstanceSink(Protocol):
     def close_association(self, association_id: int, released: bool) -> None:
         """Record, once, that it ended: by release, or by abort or loss of the connection."""
 
-    def store(self, instance: ReceivedInstance) -> None:
-        """Return only when the instance would survive a power cut.
+    def store(self, instance: ReceivedInstance) -> bool:
+        """Return only when the instance would survive a power cut; False if it was there before.
 
         Raises
         ------
@@ -259,8 +259,9 @@ class Receiver:
             data_set=data_set,
             received_at=datetime.now(UTC),
         )
-        self._sink.store(instance)
+        is_news = self._sink.store(instance)
         session.stored += 1
+        session.unchanged += not is_news
 
     def _note_refusal(self, refusal: StoreRefused, association: Association, uid: object) -> None:
         session = self._associations[association]

@@ -229,6 +229,8 @@ def read_header(source: Path | bytes | bytearray | memoryview) -> InstanceHeader
 
 def _opened(path: Path) -> BinaryIO:
     try:
+        if path.is_fifo():  # opening it would wait for a writer
+            raise Rejection("unreadable", "no file to read (a named pipe)")
         return path.open("rb")
     except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
         raise Rejection("unreadable", f"no file to read ({type(error).__name__})") from error

@@ -172,10 +172,12 @@ class MemorySink:
     def close_association(self, association_id: int, released: bool) -> None:
         self.closed.append((association_id, released))
 
-    def store(self, instance: ReceivedInstance) -> None:
+    def store(self, instance: ReceivedInstance) -> bool:
         self.on_store(instance)
         with self._lock:
+            is_news = all(instance.data_set != known.data_set for known in self.instances)
             self.instances.append(instance)
+        return is_news
 
     @property
     def uids(self) -> list[str]:

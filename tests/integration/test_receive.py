@@ -114,6 +114,19 @@ def test_echo_alone_leaves_no_record(node: PeerAddress, sink: MemorySink) -> Non
     assert sink.closed == []
 
 
+def test_the_log_tells_how_much_was_there_before(
+    node: PeerAddress, sink: MemorySink, tmp_path: Path
+) -> None:
+    first, second = mr_files(tmp_path, 2)
+    with capture_logs() as logs:
+        storescu(node, first)
+        storescu(node, first, second)
+        wait_until(lambda: len(sink.closed) == 2)
+        wait_until(lambda: len([x for x in logs if x["event"] == "association released"]) == 2)
+    told = [line for line in logs if line["event"] == "association released"]
+    assert [(line["stored"], line["unchanged"]) for line in told] == [(1, 0), (2, 1)]
+
+
 def test_uids_with_leading_zeros_are_taken(
     node: PeerAddress, sink: MemorySink, tmp_path: Path
 ) -> None:

@@ -52,3 +52,10 @@ def test_a_network_without_weights_is_named_before_anything_is_served(command, t
     assert "no model 'nowhere'" in run.stdout + run.stderr
     assert "Traceback" not in run.stderr
     assert not (tmp_path / "data").exists()
+
+
+def test_says_that_the_data_folder_cannot_be_made(tmp_path, capsys):
+    (tmp_path / "file").touch()
+    assert not examine(Settings(storage={"folder": tmp_path / "file" / "data"}))
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"cannot be made: {tmp_path / 'file'} is not writable" in said
