@@ -52,6 +52,7 @@ class OutboxStatus(BaseModel):
     sent: int
     parked: int
     dropped: int
+    parked_studies: tuple[str, ...] = ()
     dropped_because: dict[str, int] = {}
     oldest_pending_s: float | None
     last_error: str
@@ -175,6 +176,8 @@ def _outbox_lines(box: OutboxStatus) -> Iterator[str]:
     )
     if box.last_error:
         yield f"{_INDENT}{escape(box.last_error)}"
+    for uid in box.parked_studies:
+        yield f"{_INDENT}parked until it is pushed again: study {uid}"
 
 
 def _counted(counts: Mapping[str, int]) -> str:
@@ -225,6 +228,7 @@ def _outbox(item: OutboxOverview, now: datetime) -> OutboxStatus:
         sent=item.sent,
         parked=item.parked,
         dropped=item.dropped,
+        parked_studies=item.parked_studies,
         dropped_because=dict(item.dropped_because),
         oldest_pending_s=None if oldest is None else (now - oldest).total_seconds(),
         last_error=item.last_error,

@@ -8,7 +8,7 @@ from datetime import datetime
 from sqlalchemy import case, func, select
 
 from storage.database import Database
-from storage.schema import jobs, outbox, stack_instances, studies
+from storage.schema import jobs, outbox, results, stack_instances, stacks, studies
 from storage.stacks import Stack, read_stacks
 from storage.states import UNSETTLED_DELIVERY_STATES, DeliveryState
 
@@ -31,6 +31,8 @@ class OutboxOverview:
     ----------
     pending, sent, parked, dropped : int
         Number of deliveries in each state.
+    parked_studies : tuple of str
+        Study Instance UIDs of the parked ones.
     dropped_because : mapping of str to int
         The dropped ones by reason: a newer result, another identity of the patient.
     retrying : int
@@ -47,6 +49,7 @@ class OutboxOverview:
     sent: int
     parked: int
     dropped: int
+    parked_studies: tuple[str, ...]
     dropped_because: Mapping[str, int]
     oldest_pending: datetime | None
     last_error: str
@@ -128,7 +131,15 @@ class Overview:
             .where(outbox.c.state == DeliveryState.DROPPED)
             .group_by(outbox.c.destination, outbox.c.remark)
         )
+        parked = (
+            select(outbox.c.destination, stacks.c.study_instance_uid)
+            .join(results, results.c.id == outbox.c.result_id)
+            .join(stacks, stacks.c.id == results.c.stack_id)
+            .where(outbox.c.state == DeliveryState.PARKED)
+            .distinct()
+        )
         with self._database.read() as connection:
+            given_up = connection.execute(parked.order_by(stacks.c.study_instance_uid)).all()
             because: defaultdict[str, dict[str, int]] = defaultdict(dict)
             for destination, reason, number in connection.execute(reasons):
                 because[destination][reason] = number
@@ -140,6 +151,7 @@ class Overview:
                     sent=row.sent,
                     parked=row.parked,
                     dropped=row.dropped,
+                    parked_studies=tuple(uid for to, uid in given_up if to == row.destination),
                     dropped_because=because[row.destination],
                     oldest_pending=row.oldest_pending,
                     last_error=row.remark or "",

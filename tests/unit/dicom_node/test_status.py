@@ -123,6 +123,15 @@ def test_results_that_were_stopped_stand_with_the_reason(
     assert box.dropped_because == {"the patient's identity changed": 1}
 
 
+def test_a_parked_delivery_stands_with_the_study_to_push_again(
+    settings: Settings, world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world.complete("1.1")
+    (delivery,) = world.storage.outbox.due("PACS", world.now)
+    world.storage.outbox.park(delivery, "no connection", world.now)
+    assert f"parked until it is pushed again: study {STUDY}\n" in shown(settings, capsys)
+
+
 def test_a_study_that_could_not_be_assessed_stands_with_the_fault(
     settings: Settings, world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
