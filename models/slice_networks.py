@@ -47,7 +47,7 @@ class SliceCNN(nn.Module):
             layers.append(nn.Conv2d(before, after, size, stride, padding=size // 2))
             if arrangement == _AFTER:
                 layers.append(nn.BatchNorm2d(after))
-            layers += [nn.ReLU(inplace=True), nn.MaxPool2d(3, 2)]
+            layers += [nn.ReLU(inplace=True), nn.MaxPool2d(3, 2, padding=1)]
         self.features = nn.Sequential(*layers)
         self.head = nn.Linear(channels[-1], classes)
 

@@ -16,6 +16,7 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional
 
 from models.preprocess import normalise
+from models.slice_classifier import whole_slices
 from models.training.augment import change_appearance, random_matrix, uniform
 from models.training.data import prepare
 from models.training.emidec import as_hearts, is_lge
@@ -30,8 +31,6 @@ from models.training.whole_slices import (
     patched,
     plain_slices,
 )
-
-_CHUNK = 32
 
 Pool = tuple[float, tuple[LabelledSlice, ...]]
 """Share of the draws, and what is drawn from."""
@@ -160,15 +159,15 @@ def _pools(slices: Sequence[LabelledSlice], shares: Mapping[str, float]) -> tupl
     return tuple((share, tuple(entries)) for share, entries in sets if entries)
 
 
-def lv_probability(network: nn.Module, slices: Sequence[WholeSlice], device: str) -> Tensor:
+def lv_probability(network: nn.Module, slices: Iterable[WholeSlice], device: str) -> Tensor:
     """Probability [n] that each slice shows the LV; the network is in evaluation mode."""
     found = []
-    for first in range(0, len(slices), _CHUNK):
-        images = torch.cat([whole.image for whole in slices[first : first + _CHUNK]])
+    for whole in slices:
+        image = torch.from_numpy(whole.image)[None, None].to(device)
+        inputs = whole_slices(image, whole.entry.pixel_spacing_mm, WHOLE_SLICE)
         with torch.inference_mode():
-            logits = network(normalise(images).to(device))
-        found.append(logits.float().softmax(dim=1)[:, 1].cpu())
-    return torch.cat(found)
+            found.append(network(inputs).float().softmax(dim=1)[0, 1].cpu())
+    return torch.stack(found)
 
 
 def class_recipe(

@@ -5,6 +5,8 @@ import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Generator, Tensor
 
@@ -24,34 +26,33 @@ class WholeSlice:
 
     Attributes
     ----------
-    image : float tensor [1, 1, y, x]
-        Grey values in 0 to 1, laid as in service.
+    image : float32 [y, x]
+        On the pixels of the set.
     entry : LabelledSlice
     contrast : str
         "cine", "as LGE" (made of a cine slice) or "LGE".
     """
 
-    image: Tensor
+    image: npt.NDArray[np.float32]
     entry: LabelledSlice
     contrast: str
 
 
 def plain_slices(slices: Iterable[LabelledSlice]) -> Iterator[WholeSlice]:
-    """Slices about the middle of their image, those of cines in LGE contrast too.
+    """Slices as they are, those of cines in LGE contrast too.
 
     The contrast follows from the names of a slice, so that each evaluation sees the same.
     """
     for entry in slices:
-        rows, columns = entry.image.shape
-        middle = (rows - 1) / 2, (columns - 1) / 2
-        image, allowed, inside = laid(entry, middle)
+        yield WholeSlice(entry.image.astype(np.float32), entry, "LGE" if is_lge(entry) else "cine")
         if is_lge(entry):
-            yield WholeSlice(image, entry, "LGE")
             continue
-        yield WholeSlice(image, entry, "cine")
         name = f"{entry.patient} {entry.phase} {entry.position}"
         generator = torch.Generator().manual_seed(zlib.crc32(name.encode()))
-        yield WholeSlice(as_lge(image, allowed, inside, generator), entry, "as LGE")
+        grey = clip_to_unit(torch.from_numpy(entry.image)[None, None].float())
+        allowed = torch.from_numpy(entry.allowed)[None, None]
+        changed = as_lge(grey, allowed, allowed > 0, generator)
+        yield WholeSlice(changed[0, 0].numpy(), entry, "as LGE")
 
 
 def laid(

@@ -1,5 +1,6 @@
 """What the slice classifier learns from: balanced, patched, in both contrasts."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -78,8 +79,8 @@ def test_plain_slices_come_in_both_contrasts_and_the_same_each_time(invented_sli
     found = tuple(plain_slices((invented_slices[0], lge_slice)))
     assert [whole.contrast for whole in found] == ["cine", "as LGE", "LGE"]
     again = tuple(plain_slices((invented_slices[0],)))
-    assert torch.equal(found[1].image, again[1].image)
-    assert not torch.equal(found[0].image, found[1].image)
+    np.testing.assert_array_equal(found[1].image, again[1].image)
+    assert np.abs(found[0].image / 255 - found[1].image).max() > 0.2
 
 
 def test_confusion_and_what_follows():
