@@ -69,6 +69,7 @@ DATA_OF_SET: Mapping[str, str] = {
     "Data 5(4), 89, 2020, doi:10.3390/data5040089",
     "studies": "Studies of the institution that trained it, with the volumes it reported",
     "synthetic": "Synthetic hearts of this product (models.synthetic), Apache-2.0",
+    "synthetic_lge": "Synthetic late enhancement of this product (models.synthetic), Apache-2.0",
 }
 
 

@@ -8,7 +8,7 @@ from models.split import Part, SplitError
 from models.training import acdc, emidec, mnms, studies, sunnybrook
 from models.training.cases import logged, usable
 from models.training.slices import LabelledSlice, read_slices, write_slices
-from models.training.synthetic import synthetic_slices
+from models.training.synthetic import synthetic_lge_slices, synthetic_slices
 
 ADAPTERS: dict[str, Callable[[Path, tuple[str, ...]], Iterator[LabelledSlice]]] = {
     "acdc": acdc.acdc_slices,
@@ -16,13 +16,18 @@ ADAPTERS: dict[str, Callable[[Path, tuple[str, ...]], Iterator[LabelledSlice]]] 
     "sunnybrook": sunnybrook.sunnybrook_slices,
     "emidec": emidec.emidec_slices,
 }
-SETS = (*ADAPTERS, "synthetic", "studies")
+_SYNTHETIC: dict[str, Callable[[Part], Iterator[LabelledSlice]]] = {
+    "synthetic": synthetic_slices,
+    "synthetic_lge": synthetic_lge_slices,
+}
+SETS = (*ADAPTERS, *_SYNTHETIC, "studies")
 _IS_THERE: dict[str, Callable[[Path], bool]] = {
     "acdc": acdc.is_there,
     "mnms": mnms.is_there,
     "sunnybrook": lambda data: (data / "sunnybrook").is_dir(),
     "emidec": emidec.is_there,
     "synthetic": lambda _: True,
+    "synthetic_lge": lambda _: True,
     "studies": studies.is_there,
 }
 
@@ -59,8 +64,8 @@ def fitting_slices(data: Path, dataset: str, part: Part) -> Iterator[LabelledSli
     """
     if part == "test":
         raise SplitError(f"not for fitting: the test patients of '{dataset}'")
-    if dataset == "synthetic":
-        yield from synthetic_slices(part)
+    if dataset in _SYNTHETIC:
+        yield from _SYNTHETIC[dataset](part)
         return
     names = patients(data, dataset, part)
     if dataset in split.sets():

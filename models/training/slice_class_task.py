@@ -83,7 +83,7 @@ class SliceClassTask:
     ) -> None:
         entries = as_hearts(train)
         shown = [entry for entry in entries if entry.shows_lv]
-        hidden = [entry for entry in entries if not entry.shows_lv or is_lge(entry)]
+        hidden = [entry for entry in entries if not entry.shows_lv or entry.dataset == "emidec"]
         self.sampling = sampling
         self.pools = (_pools(hidden, sampling.empty), _pools(shown, sampling.showing))
         if not all(self.pools):
@@ -191,8 +191,8 @@ def class_recipe(
 LGE_SLICES = ClassSampling(
     lge_share=0.65,
     patched_share=0.4,
-    showing={"acdc": 0.4, "mnms": 0.4, "emidec": 0.4, "synthetic": 0.2},
-    empty={"acdc": 0.45, "mnms": 0.45, "emidec": 0.3, "synthetic": 0.25},
+    showing={"acdc": 0.4, "mnms": 0.4, "emidec": 0.4, "synthetic": 0.1, "synthetic_lge": 0.1},
+    empty={"acdc": 0.45, "mnms": 0.45, "emidec": 0.3, "synthetic": 0.12, "synthetic_lge": 0.13},
 )
 CINE_SLICES = ClassSampling(
     lge_share=0.0,

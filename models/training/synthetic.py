@@ -56,3 +56,40 @@ def synthetic_slices(part: Part) -> Iterator[LabelledSlice]:
     for seed in SEEDS[part]:
         for volume in synthetic_volumes(seed):
             yield from slices_of_volume(volume, "synthetic")
+
+
+def synthetic_lge_slices(part: Part) -> Iterator[LabelledSlice]:
+    """Slices of late enhancement of the same hearts, labelled as EMIDEC is.
+
+    One heart in four has no scar; every other one is phase-sensitive.
+    """
+    for seed in SEEDS[part]:
+        yield from slices_of_volume(synthetic_lge(seed), "synthetic_lge", lv=(1, 2, 3, 4))
+
+
+def synthetic_lge(seed: int) -> LabelledVolume:
+    """Late enhancement stack of the synthetic heart of a seed, labelled as EMIDEC is."""
+    from models.synthetic.lge import synthesise_lge
+
+    rng = np.random.default_rng([seed, 1])
+    spacing = float(rng.uniform(1.2, 1.9))
+    size = round(float(rng.uniform(290, 370)) / spacing)
+    heart = synthesise_lge(
+        seed,
+        rows=size,
+        columns=size,
+        pixel_spacing_mm=(spacing, spacing),
+        scar=seed % 4 > 0,
+    )
+    magnitude, signed = heart.acquire()
+    images = signed - signed.min() if seed % 2 else magnitude
+    codes = np.array([0, 1, 2, 0, 0, 3, 4], dtype=np.uint8)
+    return LabelledVolume(
+        images=images,
+        labels=codes[heart.labels],
+        pixel_spacing_mm=heart.pixel_spacing_mm,
+        slice_spacing_mm=heart.slice_spacing_mm,
+        patient=f"synthetic-{seed}",
+        phase="lge",
+        group="infarct" if seed % 4 else "no infarct",
+    )

@@ -53,7 +53,8 @@ def test_the_official_test_patients_of_acdc_are_those_above_100(tmp_path):
 
 
 def test_no_set_is_there(tmp_path):
-    assert [name for name in data.SETS if is_there(tmp_path, name)] == ["synthetic"]
+    there = [name for name in data.SETS if is_there(tmp_path, name)]
+    assert there == ["synthetic", "synthetic_lge"]
     assert prepare(tmp_path, tmp_path / "prepared", "train", ("acdc", "studies")) == ()
 
 

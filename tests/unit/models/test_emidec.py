@@ -10,6 +10,7 @@ from models.training import emidec
 from models.training.cases import CaseError
 from models.training.data import fitting_slices, is_there
 from models.training.slices import allowed_bits
+from models.training.synthetic import synthetic_lge
 
 
 def labels_of(slices=3, height=24, width=12):
@@ -134,3 +135,14 @@ def test_real_slices_all_show_the_lv(real_data):
     slices = list(fitting_slices(real_data, "emidec", "validation"))
     assert len({entry.patient for entry in slices}) == 8
     assert all(entry.shows_lv for entry in slices)
+
+
+@pytest.mark.parametrize(("seed", "group"), [(1000, "no infarct"), (1001, "infarct")])
+def test_synthetic_late_enhancement_is_labelled_as_emidec_is(seed, group):
+    stack = synthetic_lge(seed)
+    assert stack.group == group
+    shown = set(np.unique(stack.labels))
+    assert shown - {4} == ({0, 1, 2, 3} if group == "infarct" else {0, 1, 2})
+    assert not stack.labels[0].any()
+    assert stack.images.min() >= 0
+    assert stack.images[stack.labels == 1].mean() > stack.images[stack.labels == 2].mean()
