@@ -88,19 +88,27 @@ def _admission(settings: Settings) -> Iterator[Check]:
 
 
 def _data_folder(settings: Settings) -> Check:
-    """Check that the data folder can be written, by taking it for a moment; never make it."""
+    """Check that the data folder can be written, by taking it for a moment; never make it.
+
+    Root takes it as its owner: what root itself made there, the node could not use.
+    """
     folder = settings.storage.folder
     if not folder.exists():
         parent = next(path for path in folder.absolute().parents if path.exists())
         if not os.access(parent, os.W_OK | os.X_OK):
             return Check("data folder", False, f"{folder} cannot be made: {parent} is not writable")
         return Check("data folder", None, f"{folder} will be made by the first serve")
+    user = os.geteuid()
     try:
+        if user == 0:
+            os.seteuid(folder.stat().st_uid)
         DataFolder(settings.storage).close()
     except StorageInUse:
         return Check("data folder", True, _SERVED)
     except StorageUnusable as error:
         return Check("data folder", False, str(error))
+    finally:
+        os.seteuid(user)
     return Check("data folder", True, f"{folder} can be written, no node serves it")
 
 

@@ -24,6 +24,7 @@ from dicom_node.job import (
     run_job,
     start_process,
 )
+from dicom_node.joining import findings_beside, wake_unjoined
 from dicom_node.send import next_delay
 from pipeline.analysis import ResultIdentity
 from storage import Storage
@@ -100,8 +101,8 @@ class Worker:
 
     def _compute(self, job: Job) -> None:
         folder = self._storage.folder.work / f"job-{job.id}-{job.lease}"
-        folder.mkdir(parents=True)
         try:
+            folder.mkdir(parents=True)
             outcome = self._outcome(job, folder)
             self._record(job, outcome)
         except NodeStops:
@@ -130,6 +131,7 @@ class Worker:
             identity=ResultIdentity(job.result_seed, job.generation, job.created_at),
             require_coverage=job.early,
             output=folder,
+            study=findings_beside(self._storage, job.study_instance_uid, job.stack_id),
         )
         try:
             return self._await(job, self._pool().submit(run_job, request))
@@ -180,6 +182,8 @@ class Worker:
         now = datetime.now(UTC)
         self._storage.jobs.finish(job, results, names, completed.findings_json, now)
         log.info("job completed", objects=len(results), destinations=list(names))
+        for stack_id in wake_unjoined(self._storage, job.study_instance_uid, now):
+            log.info("report to be joined with that of the cine", woken_stack_id=stack_id)
 
     def _reject(self, job: Job, reason: str) -> None:
         self._storage.jobs.reject(job, reason, datetime.now(UTC))

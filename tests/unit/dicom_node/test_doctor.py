@@ -1,8 +1,11 @@
 """What `dicom-node doctor` says of the configuration."""
 
+import os
 import socket
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -59,3 +62,15 @@ def test_says_that_the_data_folder_cannot_be_made(tmp_path, capsys):
     assert not examine(Settings(storage={"folder": tmp_path / "file" / "data"}))
     said = " ".join(capsys.readouterr().out.split())
     assert f"cannot be made: {tmp_path / 'file'} is not writable" in said
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root could leave files of its own")
+def test_root_leaves_nothing_that_the_owner_of_the_data_folder_cannot_use():
+    nobody = 65534
+    with tempfile.TemporaryDirectory() as name:  # others may not enter what `tmp_path` lies in
+        os.chown(name, nobody, nobody)
+        examine(Settings(storage={"folder": name}))
+        made = [path for path in Path(name).rglob("*") if path.owner() != "nobody"]
+        assert (Path(name) / "work").is_dir()
+        assert made == []
+    assert os.geteuid() == 0
