@@ -8,7 +8,7 @@ from typing import Self
 from config.schema import StorageSettings
 from storage.clock import pull_back
 from storage.database import Database
-from storage.errors import StorageFull, StorageInUse
+from storage.errors import StorageFull, StorageInUse, StorageMissing
 from storage.folder import DataFolder
 from storage.instances import Instances
 from storage.jobs import Jobs
@@ -88,6 +88,10 @@ def open_storage(settings: StorageSettings, *, read_only: bool = False) -> Stora
         if not read_only:
             folder.require_database_of_files()
         database = Database(folder.database, read_only=read_only)
+    except StorageMissing:
+        if (folder.root / "instances").is_dir():
+            folder.require_database_of_files()
+        raise
     except BaseException:
         folder.close()
         raise

@@ -97,6 +97,15 @@ def test_reading_what_never_was(tmp_path):
     assert not (tmp_path / "none").exists()
 
 
+def test_reading_what_has_lost_its_database(world):
+    world.store("1.1")
+    world.storage.close()
+    for file in world.settings.folder.glob("node.sqlite*"):
+        file.unlink()
+    with pytest.raises(StorageUnusable, match="is gone"):
+        open_storage(world.settings, read_only=True)
+
+
 def test_a_folder_that_cannot_be_looked_into_is_named(tmp_path):
     folder = tmp_path / ("x" * 300)  # a name too long stands for a folder of another user
     with pytest.raises(StorageUnusable, match="xxx: File name too long"):
