@@ -11,6 +11,7 @@ from config.schema import Settings
 from dicom_node.logs import configure_logs
 from pipeline.analysis import Analyser, ResultIdentity
 from pipeline.errors import NotYetCovered, Rejection
+from pipeline.findings import SeriesFindings
 from pipeline.headers import read_header
 from pipeline.routing import Proposal
 
@@ -31,6 +32,8 @@ class JobRequest:
         The stack was started early: defer when an end slice still shows the LV.
     output : Path
         Folder for the result objects.
+    study : tuple of SeriesFindings
+        What was found in other stacks of the same patient and study.
     """
 
     pipeline: str
@@ -38,6 +41,7 @@ class JobRequest:
     identity: ResultIdentity
     require_coverage: bool
     output: Path
+    study: tuple[SeriesFindings, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +108,11 @@ def run_job(request: JobRequest) -> Outcome:
         series = tuple(sorted({header.series_instance_uid for header in headers}))
         proposal = Proposal(series, request.pipeline, "", headers)
         analysis = _analyser.analyse(
-            proposal, request.files, request.identity, require_coverage=request.require_coverage
+            proposal,
+            request.files,
+            request.identity,
+            require_coverage=request.require_coverage,
+            study=request.study,
         )
     except Rejection as rejection:
         return Rejected(rejection.code, str(rejection))

@@ -1,7 +1,8 @@
 """`dicom-node process`: the node's routing, pipelines and writers on files, without a network."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -48,10 +49,17 @@ def process_files(paths: Iterable[Path], output: Path, settings: Settings) -> Fi
     inputs = read_inputs(paths)
     output.mkdir(parents=True, exist_ok=True)
     analyser = Analyser(settings)
-    series = tuple(
-        _process_stack(number, proposal, inputs.files, output, analyser)
-        for number, proposal in enumerate(propose(inputs.headers, settings.active_routes), start=1)
-    )
+    numbered = [*enumerate(propose(inputs.headers, settings.active_routes), start=1)]
+    found: dict[int, SeriesFindings] = {}
+    of_patients: defaultdict[tuple[str, str], list[SeriesFindings]] = defaultdict(list)
+    # Late enhancement last: its report takes in what was found in the cine of the study.
+    for number, proposal in sorted(numbered, key=lambda item: item[1].pipeline == "lge"):
+        study = of_patients[proposal.headers[0].study_instance_uid, proposal.headers[0].patient_id]
+        found[number] = _process_stack(
+            number, proposal, inputs.files, output, analyser, study=study
+        )
+        study.append(found[number])
+    series = (found[number] for number, _ in numbered)
     findings = Findings.of(series, files_left_out=inputs.left_out)
     write_findings(output / "findings.json", findings)
     return findings
@@ -88,13 +96,20 @@ def _walk(paths: Iterable[Path]) -> Iterator[Path]:
 
 
 def _process_stack(
-    number: int, proposal: Proposal, files: dict[str, Path], output: Path, analyser: Analyser
+    number: int,
+    proposal: Proposal,
+    files: dict[str, Path],
+    output: Path,
+    analyser: Analyser,
+    *,
+    study: Sequence[SeriesFindings],
 ) -> SeriesFindings:
+    """Measure one stack and write its objects; `study` is what was found of it so far."""
     if proposal.pipeline is None:
         return left_alone(proposal)
     identity = ResultIdentity(proposal.series_instance_uids[0], 1, datetime.now(UTC))
     try:
-        analysis = analyser.analyse(proposal, files, identity)
+        analysis = analyser.analyse(proposal, files, identity, study=study)
     except Rejection as rejection:
         log.warning("stack rejected", pipeline=proposal.pipeline, reason=str(rejection))
         return rejected(proposal, rejection)

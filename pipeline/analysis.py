@@ -5,15 +5,17 @@ Networks are loaded at the first stack and kept for the next.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from config.schema import Settings
+from config.schema import LOCALISER, Settings
 from config.version import SOFTWARE_VERSION
-from pipeline.assemble import assemble
+from pipeline.assemble import assemble, assemble_lge
+from pipeline.case import Case
+from pipeline.companion import Companion, companion_of
 from pipeline.errors import Rejection
 from pipeline.findings import SeriesFindings, completed_findings, uncompleted_findings
 from pipeline.results import ResultContext, ResultObject, write_results
@@ -21,6 +23,7 @@ from pipeline.routing import Proposal
 
 if TYPE_CHECKING:
     from pipeline.cine import CinePipeline
+    from pipeline.lge import LgePipeline
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,7 @@ class Analyser:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._cine: CinePipeline | None = None
+        self._lge: LgePipeline | None = None
 
     def analyse(
         self,
@@ -64,6 +68,7 @@ class Analyser:
         identity: ResultIdentity,
         *,
         require_coverage: bool = False,
+        study: Iterable[SeriesFindings] = (),
     ) -> Analysis:
         """Assemble, measure and write one stack.
 
@@ -77,6 +82,9 @@ class Analyser:
             Series, number and time of the results.
         require_coverage : bool
             Refuse a stack that still ends inside the ventricle.
+        study : iterable of SeriesFindings
+            What was found so far in other stacks of the same patient and study; a late enhancement
+            report takes in those of the cine.
 
         Raises
         ------
@@ -85,9 +93,11 @@ class Analyser:
         NotYetCovered
             `require_coverage`, and an end slice shows the LV.
         """
-        pipeline = self._cine_pipeline()
-        stack = assemble(proposal, files, self._settings.pipelines.cine)
-        case = pipeline.run(stack, require_coverage=require_coverage)
+        case, numeric_backend = (
+            self._run_lge(proposal, files, companion_of(study), require_coverage)
+            if proposal.pipeline == "lge"
+            else self._run_cine(proposal, files, require_coverage)
+        )
         site = self._settings.site
         context = ResultContext(
             series_seed=identity.series_seed,
@@ -97,21 +107,42 @@ class Analyser:
             institution=site.institution,
             station_name=site.station_name,
             software_version=SOFTWARE_VERSION,
-            settings_digest=settings_digest(self._settings),
-            numeric_backend=pipeline.numeric_backend,
+            settings_digest=settings_digest(self._settings, str(proposal.pipeline)),
+            numeric_backend=numeric_backend,
         )
         objects = write_results(case, context)
         findings = completed_findings(
-            case, objects, pipeline="cine", numeric_backend=pipeline.numeric_backend
+            case, objects, pipeline=str(proposal.pipeline), numeric_backend=numeric_backend
         )
         return Analysis(findings, objects)
 
-    def _cine_pipeline(self) -> "CinePipeline":
+    def _run_cine(
+        self, proposal: Proposal, files: Mapping[str, Path], require_coverage: bool
+    ) -> tuple[Case, str]:
+        """Measure a cine; returns the arithmetic, too."""
+        settings = self._settings
         if self._cine is None:
             from pipeline.cine import build_cine_pipeline
 
-            self._cine = build_cine_pipeline(self._settings.pipelines.cine, self._settings.worker)
-        return self._cine
+            self._cine = build_cine_pipeline(settings.pipelines.cine, settings.worker)
+        stack = assemble(proposal, files, settings.pipelines.cine)
+        return self._cine.run(stack, require_coverage=require_coverage), self._cine.numeric_backend
+
+    def _run_lge(
+        self,
+        proposal: Proposal,
+        files: Mapping[str, Path],
+        companion: Companion | None,
+        require_coverage: bool,
+    ) -> tuple[Case, str]:
+        """Measure late enhancement; returns the arithmetic, too."""
+        if self._lge is None:
+            from pipeline.lge import build_lge_pipeline
+
+            self._lge = build_lge_pipeline(self._settings.pipelines.lge, self._settings.worker)
+        stack = assemble_lge(proposal, files)
+        case = self._lge.run(stack, companion, require_coverage=require_coverage)
+        return case, self._lge.numeric_backend
 
 
 def left_alone(proposal: Proposal) -> SeriesFindings:
@@ -126,15 +157,18 @@ def rejected(proposal: Proposal, rejection: Rejection) -> SeriesFindings:
     )
 
 
-def settings_digest(settings: Settings) -> str:
-    """SHA-256 over every setting that decides the content of a result.
+def settings_digest(settings: Settings, pipeline: str = "cine") -> str:
+    """SHA-256 over every setting that decides the content of a result of a pipeline.
 
-    A regressor that takes no part decides nothing.
+    A network that takes no part decides nothing.
     """
-    cine = settings.pipelines.cine
-    unused = {"volume_method", "regressor"} if cine.volume_method == "segmentation" else None
+    table = getattr(settings.pipelines, pipeline)
+    unused = set()
+    if pipeline == "cine":
+        unused |= {"volume_method", "regressor"} if table.volume_method == "segmentation" else set()
+        unused |= {"slice_classifier"} if table.slice_classifier == LOCALISER else set()
     deciding = {
-        "cine": cine.model_dump(mode="json", exclude=unused),
+        pipeline: table.model_dump(mode="json", exclude=unused),
         "site": settings.site.model_dump(mode="json"),
     }
     return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()

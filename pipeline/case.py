@@ -7,10 +7,14 @@ Coordinates are DICOM patient coordinates (LPS) in mm, times in ms, volumes in m
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 from pydicom import Dataset
+
+if TYPE_CHECKING:
+    from pipeline.companion import Companion
 
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
@@ -293,6 +297,11 @@ class Case:
     provenance: tuple[StageRecord, ...] = ()
 
     @property
+    def input_digests(self) -> tuple[str, ...]:
+        """What the results of the case are computed from; decides their UIDs."""
+        return tuple(self.stack.digests.values())
+
+    @property
     def outlines(self) -> UInt8:
         """Label maps [n, z, y, x] that geometry is judged by, LV and RV alone; the largest first.
 
@@ -346,12 +355,21 @@ class LgeCase(Case):
 
     Attributes
     ----------
+    companion : Companion or None
+        The cine of the same study, where one is measured.
     scars : mapping of method to Scar
         By each method, in the order of a report.
     """
 
     stack: LgeStack
+    companion: "Companion | None" = None
     scars: Mapping[str, Scar] = field(default_factory=dict)
+
+    @property
+    def input_digests(self) -> tuple[str, ...]:
+        """The images, and the report of the cine beside them."""
+        beside = () if self.companion is None else (self.companion.report_uid,)
+        return (*self.stack.digests.values(), *beside)
 
     @property
     def outlines(self) -> UInt8:

@@ -1,19 +1,16 @@
 """A chain of stages, and the runner that times each one and records provenance."""
 
 import time
-from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from typing import Generic, TypeVar
+from typing import Generic
 
-from pipeline.case import ModelUse, ShortAxisStack, StageRecord
+from pipeline.case import ModelUse, StageRecord
 from pipeline.stages import AnyCase, CaseStage
 from pipeline.stages.relevance import refuse_uncovered
 
-AnyStack = TypeVar("AnyStack", bound=ShortAxisStack)
-
 
 @dataclass(frozen=True, slots=True)
-class Chain(ABC, Generic[AnyStack, AnyCase]):
+class Chain(Generic[AnyCase]):
     """A chain of stages ready to run, with its networks loaded; serves any number of stacks.
 
     Attributes
@@ -30,23 +27,18 @@ class Chain(ABC, Generic[AnyStack, AnyCase]):
     device: str
     numeric_backend: str
 
-    @staticmethod
-    @abstractmethod
-    def begin(stack: AnyStack) -> AnyCase:
-        """Make the case of a stack, with nothing found yet."""
-
     @property
     def models(self) -> tuple[ModelUse, ...]:
         """The networks of the chain, each once, in the order they take part."""
         return tuple(dict.fromkeys(model for stage in self.stages for model in stage.models))
 
-    def run(self, stack: AnyStack, *, require_coverage: bool = False) -> AnyCase:
-        """Measure one stack.
+    def carry(self, case: AnyCase, *, require_coverage: bool = False) -> AnyCase:
+        """Carry a case through all stages.
 
         Parameters
         ----------
-        stack : ShortAxisStack
-            As assembled.
+        case : Case
+            Of an assembled stack.
         require_coverage : bool
             Refuse a stack whose first or last slice shows the LV.
 
@@ -57,7 +49,6 @@ class Chain(ABC, Generic[AnyStack, AnyCase]):
         NotYetCovered
             `require_coverage`, and an end slice shows the LV.
         """
-        case = self.begin(stack)
         for stage in self.stages:
             case = self._timed(stage, case)
             if require_coverage:

@@ -34,15 +34,14 @@ def cine_stages(
     )
 
 
-class CinePipeline(Chain[CineStack, CineCase]):
+class CinePipeline(Chain[CineCase]):
     """The cine chain with its networks."""
 
     __slots__ = ()
 
-    @staticmethod
-    def begin(stack: CineStack) -> CineCase:
-        """Make the case of a cine stack."""
-        return CineCase(stack)
+    def run(self, stack: CineStack, *, require_coverage: bool = False) -> CineCase:
+        """Measure one stack; see `Chain.carry`."""
+        return self.carry(CineCase(stack), require_coverage=require_coverage)
 
 
 def build_cine_pipeline(settings: CineSettings, worker: WorkerSettings) -> CinePipeline:

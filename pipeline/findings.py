@@ -8,20 +8,35 @@ import platform
 from collections.abc import Iterable, Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
 from config.version import SOFTWARE_VERSION
-from pipeline.case import CineCase, CineStack, Verdict
+from pipeline.aha import septa
+from pipeline.case import (
+    LV_CAVITY,
+    LV_MYOCARDIUM,
+    RV_CAVITY,
+    Case,
+    CineCase,
+    LgeCase,
+    ShortAxisStack,
+    Verdict,
+)
 from pipeline.results import ResultObject
 from pipeline.results.common import models_of
-from pipeline.results.source import header_notes, study_instance_uid
+from pipeline.results.source import (
+    frame_of_reference_uid,
+    header_notes,
+    study_instance_uid,
+)
+from pipeline.stages.coverage import apex_is_last
 
 if TYPE_CHECKING:
     from pipeline.routing import Proposal
 
-SCHEMA_VERSION = "1.1"
+SCHEMA_VERSION = "1.2"
 _JSON_SCHEMA = "https://json-schema.org/draft/2020-12/schema"
 _LIBRARIES = ("highdicom", "numpy", "pydicom", "SimpleITK", "torch")
 
@@ -64,6 +79,35 @@ class SliceFinding(_Finding):
     )
     relevant: bool = Field(description="Whether the slice shows the LV and was measured.")
     probability: Probability = Field(description="Probability that the slice shows the LV.")
+
+
+class LeftOutFinding(_Finding):
+    """An image that was not used because another one of the same slice was."""
+
+    sop_instance_uid: str
+    frame_number: int | None = Field(
+        description="Frame of an Enhanced instance, from 1; else null."
+    )
+    reason: str
+
+
+Vector = tuple[FiniteFloat, FiniteFloat, FiniteFloat]
+
+
+class SeptumSlice(_Finding):
+    """Where the right ventricle meets the left in one slice of a cine at ED (LPS, mm)."""
+
+    centre_mm: Vector = Field(description="Centre of the LV cavity.")
+    directions: tuple[Vector, Vector, Vector] = Field(
+        description="From there to the anterior insertion, the middle of the septum, the inferior."
+    )
+
+
+class SeptumFinding(_Finding):
+    """Where the septum lies; numbers the segments of a late enhancement stack of the study."""
+
+    frame_of_reference_uid: str
+    slices: tuple[SeptumSlice, ...] = Field(description="Those that show both insertions.")
 
 
 class BiomarkerFinding(_Finding):
@@ -122,7 +166,7 @@ class ObjectFinding(_Finding):
     sop_class_uid: str
     sop_instance_uid: str
     role: str = Field(
-        description="sr, seg_ed, seg_es, explanation_ed or explanation_es; "
+        description="sr, seg_ed, seg_es, seg_lge, explanation_ed or explanation_es; "
         "a suffix where the source slices have a series each."
     )
     segments: tuple[str, ...] = Field(description="Labels of the segments; empty for a report.")
@@ -135,6 +179,19 @@ class _Measured(_Finding):
     volume_curve_ml: VolumeCurve | None = Field(default=None, description="Volumes over time.")
     slices: tuple[SliceFinding, ...] = Field(
         default=(), description="Slice positions, along the normal of the slices."
+    )
+    inversion_times_ms: tuple[FiniteFloat | None, ...] = Field(
+        default=(), description="Of each slice of a late enhancement stack, as stated."
+    )
+    images_left_out: tuple[LeftOutFinding, ...] = Field(
+        default=(), description="Images of a late enhancement stack that others replace."
+    )
+    septum: SeptumFinding | None = Field(default=None, description="Where a cine shows it.")
+    joined_series_instance_uids: tuple[str, ...] = Field(
+        default=(), description="Cine series whose findings the late enhancement report took in."
+    )
+    joined_report_uid: str | None = Field(
+        default=None, description="SOP Instance UID of the report of these."
     )
     biomarkers: tuple[BiomarkerFinding, ...] = Field(default=(), description="Each name once.")
     quality: tuple[QualityCheck, ...] = Field(default=(), description="All checks, passed or not.")
@@ -209,7 +266,7 @@ class Findings(_Measured, _RunHead):
 
 
 def completed_findings(
-    case: CineCase, objects: Iterable[ResultObject], *, pipeline: str, numeric_backend: str
+    case: Case, objects: Iterable[ResultObject], *, pipeline: str, numeric_backend: str
 ) -> SeriesFindings:
     """State what a pipeline found in a case, and the objects written from it."""
     stack = case.stack
@@ -219,9 +276,8 @@ def completed_findings(
         pipeline=pipeline,
         status="completed",
         reason=None,
-        phases=_phases(case),
-        volume_curve_ml=_volume_curve(case),
         slices=_slices(case),
+        **_of_kind(case),
         biomarkers=tuple(
             BiomarkerFinding(name=b.name, value=b.value, unit=b.unit, withheld=b.withheld)
             for b in case.biomarkers
@@ -257,6 +313,55 @@ def findings_schema() -> str:
     return json.dumps({"$schema": _JSON_SCHEMA, **schema}, indent=2) + "\n"
 
 
+def _of_kind(case: Case) -> dict[str, Any]:
+    """What only a case of this kind has."""
+    if isinstance(case, CineCase):
+        return {
+            "phases": _phases(case),
+            "volume_curve_ml": _volume_curve(case),
+            "septum": _septum(case),
+        }
+    if isinstance(case, LgeCase):
+        return {
+            "inversion_times_ms": case.stack.inversion_times_ms,
+            "images_left_out": tuple(
+                LeftOutFinding(
+                    sop_instance_uid=one.sop_instance_uid,
+                    frame_number=one.frame_number,
+                    reason=one.reason,
+                )
+                for one in case.stack.left_out
+            ),
+            "joined_series_instance_uids": (
+                case.companion.series_instance_uids if case.companion else ()
+            ),
+            "joined_report_uid": case.companion.report_uid if case.companion else None,
+        }
+    return {}
+
+
+def _septum(case: CineCase) -> SeptumFinding | None:
+    """Where the septum lies at ED; None where nothing is segmented."""
+    if case.phases is None or case.segmentation is None:
+        return None
+    labels = case.outlines[0]
+    found = septa(
+        labels == LV_CAVITY,
+        labels == LV_MYOCARDIUM,
+        labels == RV_CAVITY,
+        case.stack.affine,
+        apex_last=apex_is_last(case),
+    )
+    return SeptumFinding(
+        frame_of_reference_uid=frame_of_reference_uid(case.stack),
+        slices=tuple(
+            SeptumSlice(centre_mm=one.centre_mm.tolist(), directions=one.directions.tolist())
+            for one in found
+            if one is not None
+        ),
+    )
+
+
 def _phases(case: CineCase) -> PhasesFinding | None:
     if case.phases is None:
         return None
@@ -275,7 +380,7 @@ def _volume_curve(case: CineCase) -> VolumeCurve | None:
     return VolumeCurve(lv=lv, rv=rv)
 
 
-def _slices(case: CineCase) -> tuple[SliceFinding, ...]:
+def _slices(case: Case) -> tuple[SliceFinding, ...]:
     if case.relevance is None:
         return ()
     return tuple(
@@ -290,12 +395,12 @@ def _slices(case: CineCase) -> tuple[SliceFinding, ...]:
     )
 
 
-def _instances(stack: CineStack, z: int) -> tuple[str, ...]:
+def _instances(stack: ShortAxisStack, z: int) -> tuple[str, ...]:
     cells = (row[z] for row in stack.sources)
     return tuple(dict.fromkeys(cell.sop_instance_uid for cell in cells if cell is not None))
 
 
-def _quality(case: CineCase) -> Iterator[QualityCheck]:
+def _quality(case: Case) -> Iterator[QualityCheck]:
     for finding in case.quality:
         yield QualityCheck(
             check=finding.check,
@@ -306,7 +411,7 @@ def _quality(case: CineCase) -> Iterator[QualityCheck]:
         )
 
 
-def _source_header_check(stack: CineStack) -> Iterator[QualityCheck]:
+def _source_header_check(stack: ShortAxisStack) -> Iterator[QualityCheck]:
     """Note what results could not take over from the source headers; no verdict on the numbers."""
     notes = header_notes(stack)
     if notes:
@@ -315,7 +420,7 @@ def _source_header_check(stack: CineStack) -> Iterator[QualityCheck]:
         )
 
 
-def _provenance(case: CineCase, numeric_backend: str) -> Provenance:
+def _provenance(case: Case, numeric_backend: str) -> Provenance:
     models = [
         ModelFinding(
             name=model.name,

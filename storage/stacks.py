@@ -129,6 +129,11 @@ class Stacks:
         with self._database.read() as connection:
             return read_stack(connection, stack_id)
 
+    def of_study(self, study_instance_uid: str) -> tuple[Stack, ...]:
+        """Return the stacks of a study."""
+        with self._database.read() as connection:
+            return tuple(read_stacks(connection, stacks.c.study_instance_uid == study_instance_uid))
+
     def waiting(self) -> tuple[Stack, ...]:
         """Return the stacks that wait until they are complete."""
         with self._database.read() as connection:

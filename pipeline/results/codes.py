@@ -44,12 +44,16 @@ PAPILLARY_INCLUDED = Code("122621", "DCM", "Papillary Muscle Included")
 
 @dataclass(frozen=True, slots=True)
 class Structure:
-    """A segmented structure: its label, code, display colour (8-bit sRGB) and category."""
+    """A segmented structure: its label, code, display colour (8-bit sRGB), category and site.
+
+    The site is None where the structure itself is one.
+    """
 
     label: str
     code: Code
     colour: tuple[int, int, int]
     category: Code = ANATOMICAL_STRUCTURE
+    site: Code | None = None
 
 
 PRIVATE_SCHEME = "99DICOMNODE"
@@ -68,12 +72,14 @@ STRUCTURES: Mapping[int, Structure] = {
         Code("12402003", "SCT", "Scar tissue"),
         (250, 220, 60),
         ALTERED_STRUCTURE,
+        LV_MYOCARDIUM_SITE,
     ),
     NO_REFLOW: Structure(
         SEGMENT_LABELS[NO_REFLOW],
         Code("no_reflow", PRIVATE_SCHEME, "No-reflow area"),
         (150, 80, 200),
         ALTERED_STRUCTURE,
+        LV_MYOCARDIUM_SITE,
     ),
 }
 

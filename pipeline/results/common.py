@@ -116,7 +116,7 @@ def identify(role: str, basis: ResultBasis) -> ObjectIdentity:
     case, context = basis.case, basis.context
     uid = instance_uid(
         role,
-        input_digests=case.stack.digests.values(),
+        input_digests=case.input_digests,
         weights_sha256=(model.weights_sha256 for model in models_of(case)),
         software_version=context.software_version,
         settings_digest=context.settings_digest,

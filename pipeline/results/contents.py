@@ -17,14 +17,18 @@ from pipeline.case import (
     NO_REFLOW,
     RV_CAVITY,
     SCAR,
+    Biomarker,
     Case,
     CineCase,
     LgeCase,
+    QualityFinding,
     UInt8,
+    Verdict,
 )
 from pipeline.results.codes import (
     END_DIASTOLE,
     END_SYSTOLE,
+    HEART,
     LATE_ENHANCEMENT,
     LEFT_VENTRICLE,
     LV_EXPLANATION,
@@ -100,6 +104,10 @@ class Contents:
     derived : tuple of DerivedGroup
     findings, comments : tuple of str
         What a reader must know first; how the numbers came about.
+    biomarkers : tuple of Biomarker
+        All that is stated, and what another analysis of the study found.
+    quality : tuple of QualityFinding
+        What may ask to review them.
     """
 
     analysis: str
@@ -110,6 +118,8 @@ class Contents:
     derived: tuple[DerivedGroup, ...]
     findings: tuple[str, ...]
     comments: tuple[str, ...]
+    biomarkers: tuple[Biomarker, ...]
+    quality: tuple[QualityFinding, ...]
 
 
 def contents_of(case: Case) -> Contents:
@@ -149,6 +159,8 @@ def _cine(case: CineCase) -> Contents:
         CINE_DERIVED,
         (),
         (*_cine_method(case), *_cine_phases(case, phases)),
+        case.biomarkers,
+        case.quality,
     )
 
 
@@ -204,7 +216,7 @@ def _explanations(case: CineCase, phases: tuple[tuple[KeyPhase, int], ...]) -> I
 
 
 def _lge(case: LgeCase) -> Contents:
-    drawn = case.segmentation
+    drawn, beside = case.segmentation, case.companion
     drawings = () if drawn is None else (_lge_drawing(drawn.labels[0]),)
     return Contents(
         _LGE,
@@ -217,9 +229,11 @@ def _lge(case: LgeCase) -> Contents:
             StructureGroup(LATE_ENHANCEMENT, SCAR, ("scar_mass_network", "scar_percent_network")),
             StructureGroup(LATE_ENHANCEMENT, NO_REFLOW, ("no_reflow_mass",)),
         ),
-        LGE_DERIVED,
-        tuple(_no_scar(case)),
-        tuple(_lge_images(case)),
+        LGE_DERIVED if beside is None else (*LGE_DERIVED, *_OF_CINE),
+        (*_no_scar(case), *_cine_doubts(case)),
+        (*_lge_images(case), *_cine_report(case)),
+        case.biomarkers if beside is None else (*case.biomarkers, *beside.biomarkers),
+        case.quality if beside is None else (*case.quality, *beside.quality),
     )
 
 
@@ -238,7 +252,10 @@ def _lge_images(case: LgeCase) -> Iterator[str]:
     kind = "phase-sensitive images" if stack.phase_sensitive else "magnitude images"
     times = [time for time in stack.inversion_times_ms if time is not None]
     stated = f", inversion times {min(times):.0f} to {max(times):.0f} ms" if times else ""
-    yield f"Measured on {kind}{stated}. Scar includes no-reflow."
+    yield (
+        f"Measured on {kind}{stated}. The mass of the scar includes no-reflow, that of the LV "
+        "both; each has a segment of its own."
+    )
     for reason, number in Counter(one.reason for one in stack.left_out).items():
         yield f"Left out: {number} image{'s' if number > 1 else ''}, {reason}."
     for how in dict.fromkeys(scar.how for scar in case.scars.values() if scar.how):
@@ -246,6 +263,21 @@ def _lge_images(case: LgeCase) -> Iterator[str]:
             SCAR_METHODS[name].meaning for name, scar in case.scars.items() if scar.how == how
         ]
         yield f"Scar by {', '.join(methods)}: {how}."
+
+
+def _cine_doubts(case: LgeCase) -> Iterator[str]:
+    """What the cine analysis said against its own numbers."""
+    for finding in case.companion.quality if case.companion else ():
+        if finding.verdict is not Verdict.OK:
+            yield f"Of the cine: {finding.reason}."
+
+
+def _cine_report(case: LgeCase) -> Iterator[str]:
+    if case.companion is not None:
+        yield (
+            "Volumes and function are those of the cine series of the same study, from its report "
+            f"{case.companion.report_uid}."
+        )
 
 
 LGE_DERIVED = (
@@ -263,4 +295,10 @@ LGE_DERIVED = (
     DerivedGroup(
         "Scar transmurality", LV_MYOCARDIUM_SITE, tuple(f"transmurality_{n}" for n in range(1, 18))
     ),
+)
+_OF_CINE = (
+    DerivedGroup(
+        "Volumes and mass by cine", HEART, ("lv_edv", "lv_esv", "lv_mass", "rv_edv", "rv_esv")
+    ),
+    *CINE_DERIVED,
 )

@@ -61,7 +61,7 @@ def measurement_groups(basis: ResultBasis, written: Sequence[WrittenSegmentation
         TID 1411 groups that reference a segment; TID 1501 groups for derived quantities, and for a
         structure whose mask is spread over several SEGs or is missing.
     """
-    found = {biomarker.name: biomarker for biomarker in basis.case.biomarkers}
+    found = {biomarker.name: biomarker for biomarker in basis.contents.biomarkers}
     return [
         *_structure_groups(basis, written, found),
         *_derived_groups(basis, found),
@@ -97,7 +97,7 @@ def _about_structure(group: StructureGroup, basis: ResultBasis) -> dict[str, Any
         "tracking_identifier": _tracking(basis, subject(phase, value)),
         "finding_category": structure.category,
         "finding_type": structure.code,
-        "finding_sites": [FindingSite(structure.code)],
+        "finding_sites": [FindingSite(structure.site or structure.code)],
         "algorithm_id": AlgorithmIdentification(
             model.name,
             model.version,
@@ -179,7 +179,7 @@ def _measurement(quantity: Quantity, value: float, unit: str) -> Measurement:
 def _with_texts(group: Group, biomarkers: Sequence[Biomarker], basis: ResultBasis) -> Group:
     """Add why a quantity has no number, and why one that has is to be reviewed."""
     measured = {biomarker.name for biomarker in biomarkers if biomarker.value is not None}
-    for finding in basis.case.quality:
+    for finding in basis.contents.quality:
         if finding.verdict is Verdict.REVIEW and measured & set(finding.concerns):
             text = f"To be reviewed: {finding.reason}."
             item = TextContentItem(COMMENT, text, RelationshipTypeValues.CONTAINS)

@@ -34,6 +34,8 @@ CHECK_TITLES: Mapping[str, str] = {
     "phases_count": "Number of cardiac phases",
     "missing_images": "Completeness of the images",
     "left_ventricle": "Left ventricle found",
+    "remote_myocardium": "Remote myocardium",
+    "scar_agreement": "Scar by different methods",
     "slice_spacing": "Distance of the slices",
     "volume_plausibility": "Ventricular volumes",
     "short_axis_plane": "Short-axis plane",

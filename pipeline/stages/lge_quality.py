@@ -16,11 +16,13 @@ from pipeline.stages.quality import (
     withhold,
 )
 from pipeline.stages.scar_biomarkers import OUTLINED, SCAR
+from pipeline.stages.transmurality import TRANSMURALITY
 
 # Percent of LV mass by which methods that measure the same scar may differ; a choice of judgement,
 # they are known to differ much (Flett AS et al., JACC Cardiovasc Imaging 2011;4:150).
 MAX_METHODS_DIFFERENCE_PERCENT = 15.0
 # 2 SD includes what is only greyish, by nature, and is not compared.
+_ALL = (*OUTLINED, *TRANSMURALITY)
 _COMPARED = ("network", "5sd", "fwhm")
 
 
@@ -41,8 +43,7 @@ class CheckScar:
             check_mass(case, "lge_lv_mass"),
         )
         outlined = tuple(
-            replace(finding, withholds=OUTLINED) if finding.withholds else finding
-            for finding in shared
+            replace(finding, withholds=_ALL) if finding.withholds else finding for finding in shared
         )
         findings = (
             check_outlines(case),
@@ -58,7 +59,7 @@ def check_outlines(case: LgeCase) -> QualityFinding:
     for code, name in ((LV_CAVITY, "LV cavity"), (LV_MYOCARDIUM, "LV myocardium")):
         if not np.any(case.outlines == code):
             reason = f"no {name} was found"
-            return QualityFinding("left_ventricle", Verdict.WITHHELD, reason, 0.0, OUTLINED)
+            return QualityFinding("left_ventricle", Verdict.WITHHELD, reason, 0.0, _ALL)
     return QualityFinding("left_ventricle", Verdict.OK, "LV cavity and myocardium found")
 
 

@@ -1,0 +1,73 @@
+"""The cine of a study beside its late enhancement: what the report of the latter takes from it.
+
+A late enhancement report is that of the whole study: volumes stand in it as the cine analysis
+found them, and the septum that the cine shows numbers the segments of the wall. It is taken from
+the findings of the cine, so that it comes from the same run or from one of weeks before.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.aha import Septum
+from pipeline.case import Biomarker, QualityFinding
+from pipeline.findings import SeriesFindings
+
+
+@dataclass(frozen=True, slots=True)
+class Companion:
+    """What was found in the cine of the same patient and study.
+
+    Attributes
+    ----------
+    series_instance_uids : tuple of str
+        Of the cine.
+    report_uid : str
+        SOP Instance UID of its report; it stands for all that decided the findings.
+    frame_of_reference_uid : str
+        In which the septum lies.
+    septa : tuple of Septum
+        Of the slices that show it; may be empty.
+    biomarkers : tuple of Biomarker
+    quality : tuple of QualityFinding
+    """
+
+    series_instance_uids: tuple[str, ...]
+    report_uid: str
+    frame_of_reference_uid: str
+    septa: tuple[Septum, ...]
+    biomarkers: tuple[Biomarker, ...]
+    quality: tuple[QualityFinding, ...]
+
+
+def companion_of(study: Iterable[SeriesFindings]) -> Companion | None:
+    """Find the cine among the findings of a study of one patient.
+
+    Of several the one counts that measured the most slices; None where none was completed.
+    """
+    cines = [one for one in study if one.pipeline == "cine" and one.status == "completed"]
+    if not cines:
+        return None
+    cine = max(cines, key=lambda one: (sum(z.relevant for z in one.slices), _report_uid(one)))
+    septum = cine.septum
+    return Companion(
+        series_instance_uids=cine.series_instance_uids,
+        report_uid=_report_uid(cine),
+        frame_of_reference_uid=septum.frame_of_reference_uid if septum else "",
+        septa=tuple(
+            Septum(np.array(one.centre_mm), np.array(one.directions))
+            for one in (septum.slices if septum else ())
+        ),
+        biomarkers=tuple(
+            Biomarker(one.name, one.value, one.unit, one.withheld) for one in cine.biomarkers
+        ),
+        quality=tuple(
+            QualityFinding(one.check, one.verdict, one.reason, one.value, concerns=one.biomarkers)
+            for one in cine.quality
+        ),
+    )
+
+
+def _report_uid(findings: SeriesFindings) -> str:
+    return next(one.sop_instance_uid for one in findings.objects if one.role == "sr")
