@@ -1,6 +1,6 @@
 """The cine chain, written out."""
 
-from config.schema import LV_AREA_CURVE, CineSettings, WorkerSettings
+from config.schema import LOCALISER, LV_AREA_CURVE, CineSettings, WorkerSettings
 from pipeline.case import CineCase, CineStack
 from pipeline.chain import Chain
 from pipeline.stages import Detector, Localiser, Regressor, Segmenter, SliceClassifier, Stage
@@ -62,6 +62,7 @@ def build_cine_pipeline(settings: CineSettings, worker: WorkerSettings) -> CineP
         set_threads,
     )
     from models.regressor import VolumeRegressor
+    from models.slice_classifier import SliceClassifier as Classifier
 
     device = choose_device(worker.device)
     set_threads(worker.threads)
@@ -75,5 +76,7 @@ def build_cine_pipeline(settings: CineSettings, worker: WorkerSettings) -> CineP
         if settings.volume_method == "regression"
         else None
     )
-    stages = cine_stages(settings, localiser, segmenter, detector, regressor)
+    name = settings.slice_classifier
+    classifier = None if name == LOCALISER else Classifier(name, device)
+    stages = cine_stages(settings, localiser, segmenter, detector, regressor, classifier=classifier)
     return CinePipeline(stages, device, numeric_backend(device))

@@ -23,6 +23,7 @@ from pipeline.findings import (
 from pipeline.results import write_results
 from pipeline.results.codes import QUANTITIES, UNITS
 from pipeline.results.source import tolerant_headers
+from tests.unit.pipeline.lge_cases import lge_case
 from tests.unit.pipeline.result_cases import (
     CONTEXT,
     ED,
@@ -233,8 +234,14 @@ def test_the_published_table_lists_every_biomarker_with_its_unit_and_code():
         if line.startswith("| `")
     ]
     table = {row[0]: (row[2], row[3].split()[0]) for row in rows if row[0] in QUANTITIES}
+    units = {name: unit for name, (_, unit) in VALUES.items()}
+    units |= {one.name: one.unit for one in lge_case().biomarkers}
+    assert {*units} == {*QUANTITIES}
+    assert text.count("`transmurality_1` to `transmurality_17`") == 1
     assert table == {
-        name: (unit, QUANTITIES[name].code.value) for name, (_, unit) in VALUES.items()
+        name: (unit, QUANTITIES[name].code.value)
+        for name, unit in units.items()
+        if not name.startswith("transmurality")
     }
     assert {unit for unit, _ in table.values()} == set(UNITS)
 
