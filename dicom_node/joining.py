@@ -29,6 +29,8 @@ def findings_beside(
 def wake_unjoined(storage: Storage, study_instance_uid: str, now: datetime) -> tuple[int, ...]:
     """Let late enhancement stacks wait again whose report does not hold what the cine now says.
 
+    Not so where retention has deleted images: the report that there is stays.
+
     Returns
     -------
     tuple of int
@@ -39,8 +41,12 @@ def wake_unjoined(storage: Storage, study_instance_uid: str, now: datetime) -> t
     if not done:
         return ()
     patients = _patients(storage, study_instance_uid)
+    images = storage.instances.current(study_instance_uid)
+    deleted = {image.series_instance_uid for image in images if image.path is None}
     woken = []
     for stack in done:
+        if deleted & set(stack.series_instance_uids):
+            continue
         companion = companion_of(_beside(stacks, stack.id, patients))
         if companion and _findings(stack).joined_report_uid != companion.report_uid:
             storage.stacks.set_state(stack.id, StackState.WAITING, _REASON, now)
