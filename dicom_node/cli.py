@@ -21,6 +21,10 @@ config_app = typer.Typer(help="Look at the configuration.", no_args_is_help=True
 phantom_app = typer.Typer(help="Write synthetic studies with known truth.", no_args_is_help=True)
 app.add_typer(config_app, name="config")
 app.add_typer(phantom_app, name="phantom")
+study_app = typer.Typer(
+    help="Compare networks and settings on labelled sets.", no_args_is_help=True
+)
+app.add_typer(study_app, name="study")
 
 ConfigOption = Annotated[
     Path | None,
@@ -44,7 +48,7 @@ DataOption = Annotated[
         envvar="DICOM_NODE_DATA",
         exists=True,
         file_okay=False,
-        help="Folder of the labelled sets (acdc, mnms, sunnybrook, studies), each as published.",
+        help="Folder of the labelled sets (acdc, mnms, sunnybrook, emidec, studies), as published.",
     ),
 ]
 ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="A model, by its name.")]
@@ -212,6 +216,31 @@ def train(  # noqa: PLR0917 - the options of a command
     export(model, data, output, version="untested", folder=folder, sets=chosen)
     typer.echo(f"Weights and card: {folder}")
     typer.echo(f"Measure them: dicom-node evaluate {model} --weights {folder} ...")
+
+
+@study_app.command("lv-slices")
+def study_lv_slices(
+    data: DataOption,
+    output: OutputOption,
+    steps: Annotated[
+        int, typer.Option("--steps", min=8, help="Optimiser steps of each of the 28 trainings.")
+    ] = 2_000,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="A few steps on few patients: only to see it work.")
+    ] = False,
+    device: DeviceOption = "auto",
+) -> None:
+    """Compare arrangements, optimisers and networks that tell slices with LV from those without.
+
+    Goes on where it stopped. Writes a table, learning curves and the runs to DIR/lv-slices.
+    """
+    from models.predict import choose_device
+    from models.training.study_lv_slices import study_lv_slices as run
+
+    report = run(
+        data, output, steps=steps, quick=quick, device=choose_device(device), say=typer.echo
+    )
+    typer.echo(f"Report: {report}")
 
 
 @app.command()

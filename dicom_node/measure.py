@@ -53,12 +53,14 @@ def evaluate_model(
     from models.predict import HeartLocaliser, PhaseDetector, StackSegmenter, choose_device
     from models.registry import WEIGHTS_FOLDER, card
     from models.regressor import VolumeRegressor
+    from models.slice_classifier import SliceClassifier
     from models.training.evaluate import (
         evaluate,
         evaluate_detector,
         evaluate_localiser,
         evaluate_regressor,
     )
+    from models.training.evaluate_lge import evaluate_scar, evaluate_slices
 
     folder, chosen = weights or WEIGHTS_FOLDER, choose_device(device)
     settings = CineSettings()
@@ -66,6 +68,15 @@ def evaluate_model(
     if measured.task == "localisation":
         localiser = HeartLocaliser(model, chosen, folder)
         return evaluate_localiser(localiser, data, output, part=part, say=say)
+    if measured.task == "slice_classification":
+        return evaluate_slices(
+            SliceClassifier(model, chosen, folder), data, output, part=part, say=say
+        )
+    if measured.task == "scar_segmentation":
+        from dicom_node.measure_lge import shipped_chain
+
+        segmenter = StackSegmenter(model, chosen, folder, task="scar_segmentation")
+        return evaluate_scar(shipped_chain(segmenter, chosen), data, output, part=part, say=say)
     localiser = HeartLocaliser(settings.localiser, chosen)
     if measured.task == "volume_regression":
         segmenter = StackSegmenter(settings.segmenter, chosen)

@@ -141,11 +141,13 @@ class StackSegmenter:
     Parameters
     ----------
     name : str
-        A model with the task "segmentation".
+        A model with the task asked for.
     device : str
         "cpu" or "cuda".
     folder : Path
         Of its card and weights.
+    task : {"segmentation", "scar_segmentation"}
+        The latter labels 1 LV cavity, 2 normal myocardium, 3 infarct, 4 no-reflow.
 
     Raises
     ------
@@ -154,9 +156,14 @@ class StackSegmenter:
     """
 
     def __init__(
-        self, name: str = "cine_unet", device: str = "cpu", folder: Path = WEIGHTS_FOLDER
+        self,
+        name: str = "cine_unet",
+        device: str = "cpu",
+        folder: Path = WEIGHTS_FOLDER,
+        *,
+        task: Literal["segmentation", "scar_segmentation"] = "segmentation",
     ) -> None:
-        self._network, self.card = load_for_task(name, "segmentation", device, folder)
+        self._network, self.card = load_for_task(name, task, device, folder)
         self._device = device
 
     def __call__(
@@ -180,7 +187,8 @@ class StackSegmenter:
         Returns
         -------
         uint8 [t, len(slices), y, x]
-            On the pixels of the frames: 0 background, 1 LV cavity, 2 LV myocardium, 3 RV cavity.
+            On the pixels of the frames: 0 background, 1 LV cavity, 2 LV myocardium, 3 RV cavity;
+            of scar as said above.
         """
         grid = grid_of(self.card.input)
         shape = (frames.shape[2], frames.shape[3])

@@ -16,6 +16,18 @@ LIMITS_OF_ALL = (
     "and sequences than balanced SSFP cine are unproven. Adults; congenital disease, devices with "
     "artefacts and children are unproven."
 )
+_LIMITS_OF_LGE = (
+    "Not a medical device: for research, results unverified. Real late enhancement was seen from "
+    "one hospital alone (EMIDEC, 1.5 T and 3 T, phase-sensitive), in a copy without pixel spacing, "
+    "stretched case by case; the spacing in use makes the labelled hearts round and on average as "
+    "large as those of ACDC, also when measuring. Other vendors, sequences and contrast doses, "
+    "magnitude images and other diseases than infarction are unproven. "
+)
+_LIMITS_OF_SLICES = (
+    "Real late enhancement without LV was not at hand: such slices are cine slices beyond the "
+    "ventricle, in altered contrast, synthetic hearts, and slices whose LV was covered. Where the "
+    "ventricle ends is a matter of definition: the fitted one is the labels of ACDC and EMIDEC."
+)
 TEXTS: Mapping[str, Mapping[str, str]] = {
     "cine_unet": {
         "summary": "Labels LV cavity, LV myocardium and RV cavity in single short-axis cine slices "
@@ -43,6 +55,35 @@ TEXTS: Mapping[str, Mapping[str, str]] = {
         "limits": LIMITS_OF_ALL + " Slices at the edge of the ventricle are a matter of "
         "definition: the fitted one is the label of ACDC. Basal slices without label are often "
         "taken for LV.",
+    },
+    "lge_slices": {
+        "summary": "Tells short-axis slices that show the LV from slices that do not, each by "
+        "itself, in late enhancement and in cine (three convolutions, batch normalisation after "
+        "each).",
+        "intended_use": "Choosing the slices of a late enhancement stack that enter the scar.",
+        "limits": _LIMITS_OF_LGE + _LIMITS_OF_SLICES,
+    },
+    "cine_slices": {
+        "summary": "Tells short-axis cine slices that show the LV from slices that do not, each by "
+        "itself (three convolutions, batch normalisation after each).",
+        "intended_use": "Choosing the slices of a cine stack that enter volumes.",
+        "limits": LIMITS_OF_ALL + " Slices at the edge of the ventricle are a matter of "
+        "definition: the fitted one is the label of ACDC.",
+    },
+    "lge_localiser": {
+        "summary": "Finds the LV in whole late enhancement slices at 3 mm (2-D U-net) and the "
+        "centre of the heart.",
+        "intended_use": "Placing the crop of the scar segmenter.",
+        "limits": _LIMITS_OF_LGE + "In EMIDEC the heart lies in the middle of every image, so its "
+        "figures there say little; cine in altered contrast stands in for other positions.",
+    },
+    "lge_scar": {
+        "summary": "Labels LV cavity, normal myocardium, infarct and no-reflow in late enhancement "
+        "slices, each seen between its neighbours (residual 2-D U-net, heart-centred crop).",
+        "intended_use": "Scar mass and percent, beside the n-SD and FWHM measures, and whether an "
+        "exam shows an infarct, shown to a physician who checks the contours.",
+        "limits": _LIMITS_OF_LGE + "Probability of an infarct: fitted on the cases that the "
+        "network learnt from. Diffuse fibrosis and other enhancement than infarct are unproven.",
     },
 }
 OTHER_TEXTS: Mapping[str, str] = {

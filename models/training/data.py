@@ -1,6 +1,7 @@
 """From the labelled sets to the array files that training reads, one per set and part."""
 
 from collections.abc import Callable, Iterator
+from itertools import groupby
 from pathlib import Path
 
 from models import split
@@ -44,6 +45,22 @@ def patients(data: Path, dataset: str, part: Part) -> tuple[str, ...]:
     return split.patients(dataset, part)
 
 
+def slices_by_patient(
+    data: Path, dataset: str, part: Part, left_out: Callable[[str, str], None]
+) -> Iterator[tuple[LabelledSlice, ...]]:
+    """Labelled slices of each patient of one part of a set, for measuring; none without the set.
+
+    A patient that cannot be used is told to `left_out` with the reason, and the rest go on.
+    """
+    if dataset in _SYNTHETIC:
+        hearts = groupby(_SYNTHETIC[dataset](part), lambda entry: entry.patient)
+        yield from (tuple(slices) for _, slices in hearts)
+    elif is_there(data, dataset):
+        adapter = ADAPTERS[dataset]
+        names = patients(data, dataset, part)
+        yield from usable(names, lambda name: tuple(adapter(data, (name,))), left_out)
+
+
 def fitting_slices(data: Path, dataset: str, part: Part) -> Iterator[LabelledSlice]:
     """Labelled slices of one set for fitting ("train") or for choosing ("validation").
 
@@ -64,14 +81,9 @@ def fitting_slices(data: Path, dataset: str, part: Part) -> Iterator[LabelledSli
     """
     if part == "test":
         raise SplitError(f"not for fitting: the test patients of '{dataset}'")
-    if dataset in _SYNTHETIC:
-        yield from _SYNTHETIC[dataset](part)
-        return
-    names = patients(data, dataset, part)
     if dataset in split.sets():
-        split.refuse_unfit(dataset, names)
-    adapter = ADAPTERS[dataset]
-    for slices in usable(names, lambda name: tuple(adapter(data, (name,))), logged(dataset)):
+        split.refuse_unfit(dataset, patients(data, dataset, part))
+    for slices in slices_by_patient(data, dataset, part, logged(dataset)):
         yield from slices
 
 

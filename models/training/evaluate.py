@@ -65,6 +65,8 @@ class Evaluation:
         Cases that could not be used, with the reason.
     worst : dict of str to list of pairs of Glimpse
         Per set the patients with the lowest Dice, worst first: ED and ES.
+    pooled : dict of str to dict of str to float
+        Confusion of two classes over all slices, or all exams, of a kind.
     """
 
     card: Card
@@ -74,6 +76,7 @@ class Evaluation:
     changes: list[Row] = field(default_factory=list)
     left_out: dict[str, str] = field(default_factory=dict)
     worst: dict[str, list[tuple[Glimpse, Glimpse]]] = field(default_factory=dict)
+    pooled: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def of(self, dataset: str) -> list[Row]:
         """Rows of the patients of a set."""
@@ -118,10 +121,10 @@ def evaluate(
     _measure_volumes(evaluation, service, data, say, scanner_changes=scanner_changes)
     for row in _partly_labelled(evaluation, service, data):
         evaluation.patients.append(row)
-        say(_line(row))
+        say(progress(row))
     for row in _frame_rows(evaluation, service, data):
         evaluation.frames.append(row)
-        say(_line(row))
+        say(progress(row))
     return write(evaluation, output)
 
 
@@ -139,7 +142,7 @@ def _measure_volumes(
         if scanner_changes and dataset in _CHANGED_SETS:
             evaluation.changes.extend(rows_of_changes(service, dataset, ed, es))
         evaluation.patients.append(row)
-        say(_line(row))
+        say(progress(row))
     for dataset, scored in views.items():
         scored.sort(key=lambda entry: entry[0])
         evaluation.worst[dataset] = [view for _, view in scored[:WORST_DRAWN]]
@@ -174,7 +177,7 @@ def evaluate_localiser(
     for dataset, ed, es in _volumes(evaluation, data):
         row = row_of_localiser(localiser, dataset, ed, es)
         evaluation.patients.append(row)
-        say(_line(row))
+        say(progress(row))
     return write(evaluation, output)
 
 
@@ -190,7 +193,7 @@ def evaluate_regressor(
             evaluation.left_out[f"{dataset} {ed.patient}"] = str(error)
             continue
         evaluation.patients.append(row)
-        say(_line(row))
+        say(progress(row))
     return write(evaluation, output)
 
 
@@ -210,7 +213,7 @@ def evaluate_detector(
     evaluation = Evaluation(service.card, part)
     for row in _frame_rows(evaluation, service, data, naive):
         evaluation.frames.append(row)
-        say(_line(row))
+        say(progress(row))
     return write(evaluation, output)
 
 
@@ -248,9 +251,12 @@ def _frame_rows(
         yield from usable(names, read, evaluation.noting(f"{dataset} whole cine of"))
 
 
-def _line(row: Row) -> str:
+def progress(row: Row) -> str:
     """One patient in a line of progress."""
-    shown = ("dice_lv", "lv_ef_error", "lv_edv_error", "error_frames", "centre_error")
+    shown = (
+        "dice_lv", "lv_ef_error", "lv_edv_error", "error_frames", "centre_error", "sensitivity",
+        "specificity", "dice_infarct", "scar_percent",
+    )  # fmt: skip
     figures = [
         f"{key} {value:.3g}" for key, value in row.items() if any(word in key for word in shown)
     ]
@@ -299,6 +305,7 @@ def as_content(evaluation: Evaluation) -> dict[str, object]:
     frames = summarise(evaluation.frames)
     figures = {f"{evaluation.part}_{name}": brief(table) for name, table in summary.items()}
     figures |= {f"{evaluation.part}_{name}_frames": brief(table) for name, table in frames.items()}
+    figures |= {f"{evaluation.part}_{name}": table for name, table in evaluation.pooled.items()}
     return {
         "model": card.name,
         "version": card.version,
@@ -324,6 +331,7 @@ def as_content(evaluation: Evaluation) -> dict[str, object]:
             "worst": worst_cases(evaluation.frames),
             "rows": evaluation.frames,
         },
+        "pooled": evaluation.pooled,
         "scanner_change_loss_points": losses_in_points(evaluation.patients, evaluation.changes),
         "left_out": evaluation.left_out,
         "patients": evaluation.patients,

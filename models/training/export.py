@@ -2,8 +2,9 @@
 
 import argparse
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,10 @@ from models.registry import WEIGHTS_FOLDER, Card, build, card, save_weights
 from models.training.cards import DATA_OF_SET, LICENCE, OTHER_TEXTS, TEXTS, write_card
 from models.training.data import prepare
 from models.training.emidec import as_hearts
+from models.training.measure import scar_percent
 from models.training.recipes import RECIPES
-from models.training.slices import LabelledSlice
+from models.training.slice_task import plain_batch, with_neighbours
+from models.training.slices import LabelledSlice, allowed_bits
 
 
 def export(
@@ -56,6 +59,14 @@ def export(
     if recipe.task == "localisation":
         slices = as_hearts(prepare(data, prepared, "validation", chosen))
         calibration = calibrate(network, grid_of(recipe.input), slices)
+    if recipe.task == "scar_segmentation":
+        slices = tuple(
+            entry
+            for part in ("train", "validation")
+            for entry in prepare(data, prepared, part, chosen)
+            if entry.dataset == "emidec"
+        )
+        calibration = calibrate_infarct(network, recipe.input, slices)
     fitted = [name for name in chosen if any(prepared.glob(f"{name}-train*.npz"))]
     written = Card(
         name=model,
@@ -106,6 +117,47 @@ def calibrate(
         shows.append(False)
     slope, intercept = fit_logistic(np.array(evidence), np.array(shows))
     return {"slope": round(slope, 4), "intercept": round(intercept, 4)}
+
+
+def calibrate_infarct(
+    network: nn.Module, geometry: Mapping[str, Any], slices: Iterable[LabelledSlice]
+) -> Mapping[str, float]:
+    """Logistic calibration of an infarct in an exam over its scar in percent of the myocardium.
+
+    Parameters
+    ----------
+    network : Module
+        A scar segmenter in evaluation mode.
+    geometry : mapping
+        `input` of its recipe.
+    slices : iterable of LabelledSlice
+        With the labels of EMIDEC, of patients with and without infarct.
+
+    Returns
+    -------
+    mapping
+        `infarct_slope` and `infarct_intercept` of the log odds; `infarct_accuracy` of exams left
+        out of the fit one by one; empty where all exams are alike.
+    """
+    percent, infarct = [], []
+    for _, stack in groupby(slices, lambda entry: (entry.dataset, entry.patient)):
+        groups = with_neighbours(stack, geometry["context"])
+        images, allowed = plain_batch(groups, grid_of(geometry))
+        with torch.inference_mode():
+            found = network(images).argmax(dim=1)
+        percent.append(scar_percent(found.numpy().astype(np.uint8)))
+        infarct.append(bool((allowed >= allowed_bits(3)).any()))
+    evidence, truth = np.array(percent), np.array(infarct)
+    if truth.all() or not truth.any():
+        return {}
+    slope, intercept = fit_logistic(evidence, truth)
+    right = []
+    for left_out in range(len(truth)):
+        others = np.arange(len(truth)) != left_out
+        log_odds = np.polyval(fit_logistic(evidence[others], truth[others]), evidence[left_out])
+        right.append((log_odds >= 0) == truth[left_out])
+    figures = {"slope": slope, "intercept": intercept, "accuracy": float(np.mean(right))}
+    return {f"infarct_{name}": round(value, 4) for name, value in figures.items()}
 
 
 def _evidence(

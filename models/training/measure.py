@@ -21,6 +21,7 @@ DENSITY_G_PER_ML = 1.055
 RELEVANCE_THRESHOLD = 0.5
 LARGE_EDV_ML = 250.0
 CLASSES: Mapping[int, str] = {1: "lv", 2: "myo", 3: "rv"}
+_WALL, _SCAR, _NO_REFLOW = (2, 3, 4), (3, 4), (4,)  # as the challenge of EMIDEC joins its labels
 
 Row = dict[str, Any]
 UInt8 = npt.NDArray[np.uint8]
@@ -277,3 +278,25 @@ def row_of_localiser(
         "sensitivity": float(relevant[shows].mean()),
     }
     return row if shows.all() else row | {"specificity": float((~relevant[~shows]).mean())}
+
+
+def row_of_scar(dataset: str, volume: LabelledVolume, found: UInt8) -> Row:
+    """Dice and scar of a stack; infarct and no-reflow count for Dice where they truly are."""
+    truth = volume.labels
+    row: Row = {"dataset": dataset, "patient": volume.patient, "group": volume.group}
+    row["dice_lv"] = dice(found == 1, truth == 1)
+    for name, codes in (("myo", _WALL), ("infarct", _SCAR), ("no_reflow", _NO_REFLOW)):
+        true = np.isin(truth, codes)
+        if true.any():
+            row[f"dice_{name}"] = dice(np.isin(found, codes), true)
+    percent = scar_percent(truth)
+    return row | {
+        "scar_percent_true": percent,
+        "scar_percent_error": scar_percent(found) - percent,
+    }
+
+
+def scar_percent(labels: UInt8) -> float:
+    """Scar, no-reflow included, in percent of the myocardium; 0 without myocardium."""
+    wall = int(np.isin(labels, _WALL).sum())
+    return 100 * int(np.isin(labels, _SCAR).sum()) / wall if wall else 0.0

@@ -25,6 +25,9 @@ def as_markdown(content: Content, pictures: Pictures) -> str:
         f"{', '.join(content['fitted_on']) or 'nothing known'}. Not a medical device.",
         "Errors are found minus true. Intervals: 95 %, bootstrap over patients.",
     ]
+    if content["pooled"]:
+        lines += ["", "## Two classes told apart, all together", ""]
+        lines += _across(content["pooled"], lambda _: True)
     for name, part in content["sets"].items():
         lines += _set(name, part, content["task"])
         lines += [line for file in pictures.get(name, ()) for line in ("", f"![{file}]({file})")]
@@ -36,7 +39,8 @@ def as_markdown(content: Content, pictures: Pictures) -> str:
 
 
 def _set(name: str, part: Content, task: str) -> list[str]:
-    wanted = targets(name, task, seen=part["seen"]) if name != "synthetic" else {}
+    invented = name.startswith("synthetic")
+    wanted = {} if invented else targets(name, task, seen=part["seen"])
     lines = ["", f"## {name}: {_acquaintance(part)}"]
     lines += _figures(part["summary"], wanted)
     if part["agreement"]:

@@ -141,14 +141,21 @@ class SliceClassTask:
         return functional.cross_entropy(outputs.float(), classes)
 
     def validate(self, network: nn.Module, device: str) -> Mapping[str, float]:
-        """Cross entropy, and figures over all validation slices together."""
-        found = lv_probability(network, self.validation, device)
-        truth = torch.tensor([float(whole.entry.shows_lv) for whole in self.validation])
-        loss = functional.binary_cross_entropy(found, truth)
-        return {
-            "cross_entropy": round(float(loss), 4),
-            **classification((found >= 0.5).tolist(), truth.bool().tolist()),
-        }
+        """Figures over all validation slices together, as `slice_figures` gives them."""
+        return slice_figures(network, self.validation, device)
+
+
+def slice_figures(
+    network: nn.Module, slices: Sequence[WholeSlice], device: str
+) -> Mapping[str, float]:
+    """Cross entropy, and `classification`, over slices; the network is in evaluation mode."""
+    found = lv_probability(network, slices, device)
+    truth = torch.tensor([float(whole.entry.shows_lv) for whole in slices])
+    loss = functional.binary_cross_entropy(found, truth)
+    return {
+        "cross_entropy": round(float(loss), 4),
+        **classification((found >= 0.5).tolist(), truth.bool().tolist()),
+    }
 
 
 def _pools(slices: Sequence[LabelledSlice], shares: Mapping[str, float]) -> tuple[Pool, ...]:
@@ -200,10 +207,12 @@ CINE_SLICES = ClassSampling(
     showing={"acdc": 0.8, "mnms": 0.8, "synthetic": 0.2},
     empty={"acdc": 0.7, "mnms": 0.7, "synthetic": 0.3},
 )
+SLICE_SETS = tuple(LGE_SLICES.showing)
 PAPER_SETTINGS = TrainSettings(
-    steps=6_000, batch=16, learning_rate=1e-4, optimiser="adam", average_decay=0.0, weight_decay=0.0
+    steps=2_000, batch=16, learning_rate=1e-4, optimiser="adam", average_decay=0.0, weight_decay=0.0
 )
+_SHIPPED_SETTINGS = TrainSettings(steps=3_000, batch=16)
 SLICE_CLASS_RECIPES: Mapping[str, Recipe] = {
-    name: class_recipe("slice_cnn", {"arrangement": 2}, sampling, PAPER_SETTINGS)
+    name: class_recipe("slice_cnn", {"arrangement": 2}, sampling, _SHIPPED_SETTINGS)
     for name, sampling in (("lge_slices", LGE_SLICES), ("cine_slices", CINE_SLICES))
 }

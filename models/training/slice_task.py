@@ -162,7 +162,7 @@ class SliceTask:
         sums: dict[str, Counter[str]] = {}
         for first in range(0, len(self.validation), 16):
             groups = self.validation[first : first + 16]
-            images, allowed = plain_batch(groups, self.sampling)
+            images, allowed = plain_batch(groups, self.sampling.grid)
             inputs = images.to(device).contiguous(memory_format=torch.channels_last)
             with torch.inference_mode():
                 predicted = network(inputs).argmax(1).cpu()
@@ -202,9 +202,9 @@ def with_neighbours(slices: Iterable[LabelledSlice], context: int) -> tuple[Neig
     return tuple(groups)
 
 
-def plain_batch(groups: Sequence[Neighbours], sampling: SliceSampling) -> tuple[Tensor, Tensor]:
+def plain_batch(groups: Sequence[Neighbours], grid: CropGrid) -> tuple[Tensor, Tensor]:
     """Crops around the LV as they are: images [n, 2 context + 1, y, x], allowed [n, y, x]."""
-    crops = [lay(group, sampling.grid, [_middle(group).centre_yx] * len(group)) for group in groups]
+    crops = [lay(group, grid, [_middle(group).centre_yx] * len(group)) for group in groups]
     images = torch.cat([image for image, _, _ in crops])
     allowed = torch.cat([bits for _, bits, _ in crops])
     return _each(normalise, images), allowed[:, allowed.shape[1] // 2]

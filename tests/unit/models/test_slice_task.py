@@ -43,7 +43,7 @@ def test_every_pixel_has_a_label_even_beyond_the_image(task):
 
 def test_image_and_labels_move_together(invented_slices):
     """The LV cavity is bright: labels that moved otherwise would not lie on bright pixels."""
-    images, allowed = plain_batch(with_neighbours(invented_slices[:4], 0), SAMPLING)
+    images, allowed = plain_batch(with_neighbours(invented_slices[:4], 0), SAMPLING.grid)
     cavity, background = images[:, 0][allowed == 2], images[:, 0][allowed == 1]
     assert cavity.mean() - background.mean() > 1.5
 
@@ -72,8 +72,8 @@ def test_a_slice_is_seen_between_its_neighbours(invented_slices):
 
 def test_the_labels_of_a_crop_are_those_of_its_middle_slice(invented_slices):
     stack = stack_of(invented_slices)
-    images, allowed = plain_batch(with_neighbours(stack, 1), SAMPLING)
-    alone, truth = plain_batch(with_neighbours(stack, 0), SAMPLING)
+    images, allowed = plain_batch(with_neighbours(stack, 1), SAMPLING.grid)
+    alone, truth = plain_batch(with_neighbours(stack, 0), SAMPLING.grid)
     assert images.shape == (4, 3, 64, 64)
     assert torch.equal(images[:, 1], alone[:, 0])
     assert torch.equal(allowed, truth)
@@ -86,5 +86,5 @@ def test_labels_known_to_lie_displaced_are_moved_back(invented_slices):
         entry, allowed=np.roll(entry.allowed, (2, 2), axis=(0, 1)), label_shift_px=2.0
     )
     groups = with_neighbours([entry], 0), with_neighbours([displaced], 0)
-    (_, truth), (_, moved) = (plain_batch(group, SAMPLING) for group in groups)
+    (_, truth), (_, moved) = (plain_batch(group, SAMPLING.grid) for group in groups)
     assert torch.equal(truth, moved)
