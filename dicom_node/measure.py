@@ -132,7 +132,7 @@ class NodeChain:
         """Label frames [t, z, y, x]; all 0 where the chain rejects them."""
         case = CineCase(plain_stack(frames, pixel_spacing_mm, slice_spacing_mm))
         try:
-            case = self._run(case, ("relevance", "segmentation"))
+            case = self._run(case, ("relevance", "detection", "segmentation"))
         except Rejection:
             return np.zeros(frames.shape, dtype=np.uint8)
         if case.segmentation is None:

@@ -172,6 +172,8 @@ class StackSegmenter:
         slices: Sequence[int],
         pixel_spacing_mm: tuple[float, float],
         centre_yx: tuple[float, float],
+        *,
+        careful_phases: Sequence[int] = (),
     ) -> UInt8:
         """Label some slices of a stack in every phase; the others may serve as their context.
 
@@ -183,6 +185,9 @@ class StackSegmenter:
         pixel_spacing_mm : (row_mm, column_mm)
         centre_yx : (float, float)
             Heart centre in pixels (row, column).
+        careful_phases : sequence of int
+            Phases whose probabilities are the mean over the image and its mirror image, which
+            takes twice the time. Windows of slices overlap, and are averaged already.
 
         Returns
         -------
@@ -197,7 +202,7 @@ class StackSegmenter:
         for phase, images in enumerate(frames[:, seen]):
             tensor = torch.from_numpy(np.ascontiguousarray(images))[:, None].to(self._device)
             inputs = normalise(crop(tensor, pixel_spacing_mm, centre_yx, grid))[:, 0]
-            probabilities = self._probabilities(inputs, groups)
+            probabilities = self._probabilities(inputs, groups, phase in careful_phases)
             values, window = restore(probabilities, grid, shape, pixel_spacing_mm, centre_yx)
             found = values.argmax(dim=1).to(torch.uint8).cpu().numpy()
             labels[phase, :, window[0], window[1]] = found
@@ -210,13 +215,15 @@ class StackSegmenter:
         context: int = self.card.input.get("context", 0)
         return depth - 1 if depth else context
 
-    def _probabilities(self, inputs: Tensor, groups: Tensor) -> Tensor:
+    def _probabilities(self, inputs: Tensor, groups: Tensor, careful: bool) -> Tensor:
         """Class probabilities [n, classes, y, x] of the middle slices of groups of inputs."""
         if "depth" in self.card.input:
             stack = window_probabilities(self._network, inputs, self.card.input["depth"])
             return stack.transpose(0, 1)[groups[:, self._context]]
-        chunks = torch.split(groups, _CHUNK)
-        return torch.cat([_mirrored_probabilities(self._network, inputs[part]) for part in chunks])
+        look = _mirrored_probabilities if careful else _probabilities
+        return torch.cat(
+            [look(self._network, inputs[part]) for part in torch.split(groups, _CHUNK)]
+        )
 
 
 def _groups(slices: Sequence[int], n_slices: int, context: int) -> tuple[list[int], Tensor]:

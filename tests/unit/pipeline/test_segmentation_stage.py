@@ -1,7 +1,9 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from pipeline.case import RV_CAVITY, CineCase, Relevance
+from pipeline.case import RV_CAVITY, CineCase, Phases, Relevance
 from pipeline.stages.segmentation import SegmentCine
 from tests.unit.pipeline.cine_cases import OracleSegmenter, drawn_labels, label_stack
 
@@ -12,14 +14,15 @@ class RecordingSegmenter(OracleSegmenter):
     def __init__(self):
         self.asked = []
 
-    def __call__(self, frames, slices, pixel_spacing_mm, centre_yx):
-        self.asked.append((frames, slices, pixel_spacing_mm, centre_yx))
+    def __call__(self, frames, slices, pixel_spacing_mm, centre_yx, *, careful_phases=()):
+        self.asked.append((frames, slices, pixel_spacing_mm, centre_yx, careful_phases))
         return super().__call__(frames, slices, pixel_spacing_mm, centre_yx)
 
 
 def case_of(labels, relevant):
     stack = label_stack(labels, pixel_spacing_mm=(1.2, 1.8))
-    return CineCase(stack, relevance=Relevance(np.zeros(len(relevant)), relevant, (40.0, 50.0)))
+    seen = Relevance(np.zeros(len(relevant)), relevant, (40.0, 50.0))
+    return CineCase(stack, relevance=seen, phases=Phases(ed=0, es=1))
 
 
 def test_every_phase_of_the_relevant_slices_is_labelled_and_nothing_else():
@@ -50,12 +53,15 @@ def test_the_network_gets_the_whole_stack_and_the_relevant_slices():
     segmenter = RecordingSegmenter()
     case = case_of(drawn_labels(phases=2, slices=6, es=1), (False, True, True, True, True, False))
     SegmentCine(segmenter)(case)
-    ((frames, slices, spacing, centre),) = segmenter.asked
+    ((frames, slices, spacing, centre, careful_phases),) = segmenter.asked
     assert frames is case.stack.frames
     assert slices == [1, 2, 3, 4]
     assert (spacing, centre) == ((1.2, 1.8), (40.0, 50.0))
+    assert careful_phases == (case.phases.ed, case.phases.es)
 
 
-def test_segmentation_needs_relevance():
-    with pytest.raises(ValueError, match="after relevance"):
-        SegmentCine(OracleSegmenter())(CineCase(label_stack(drawn_labels())))
+@pytest.mark.parametrize("missing", ["relevance", "phases"])
+def test_segmentation_needs_what_comes_before(missing):
+    case = case_of(drawn_labels(), (True,) * 12)
+    with pytest.raises(ValueError, match="after relevance and detection"):
+        SegmentCine(OracleSegmenter())(replace(case, **{missing: None}))
