@@ -22,8 +22,9 @@ def findings_beside(
 ) -> tuple[SeriesFindings, ...]:
     """Return what is currently said of the other stacks of the same study and patient."""
     stacks = storage.stacks.of_study(study_instance_uid)
-    patients = _patients(storage, study_instance_uid)
-    return _beside(stacks, stack_id, patients)
+    if all(one.id == stack_id or one.findings_json is None for one in stacks):
+        return ()
+    return _beside(stacks, stack_id, _patients(storage, study_instance_uid))
 
 
 def wake_unjoined(storage: Storage, study_instance_uid: str, now: datetime) -> tuple[int, ...]:

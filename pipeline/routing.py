@@ -375,4 +375,6 @@ def _joined(group: Sequence[tuple[Proposal, _Shape]]) -> list[Proposal]:
     if shape.n_slices < FEWEST_SLICES:
         return [_judged(proposal, single) for proposal, single in group]
     uids = tuple(sorted(uid for proposal, _ in group for uid in proposal.series_instance_uids))
+    if group[0][0].pipeline == "lge":  # a stack taken again may be triggered at another time
+        shape = replace(shape, n_phases=1)
     return [_judged(Proposal(uids, group[0][0].pipeline, "", headers), shape)]

@@ -1,6 +1,7 @@
 """Reading of headers: real traps, hostile bytes, digests and versions."""
 
 import contextlib
+import json
 import struct
 import threading
 import warnings
@@ -83,6 +84,38 @@ def test_delay_time_counts_where_a_classic_instance_has_no_trigger_time() -> Non
     data = dataset(time_ms=None)
     data.NominalCardiacTriggerDelayTime = 77.5
     assert read_header(content(data)).frames[0].trigger_time_ms == 77.5
+
+
+def test_inversion_time_and_component() -> None:
+    data = dataset()
+    data.InversionTime, data.ComplexImageComponent = 280, "REAL"
+    data.InstanceNumber, data.MRAcquisitionType = 17, "3D"
+    header = read_header(content(data))
+    (frame,) = header.frames
+    assert (frame.inversion_time_ms, frame.component) == (280.0, "REAL")
+    assert (header.instance_number, header.acquisition_type) == (17, "3D")
+    data.InversionTime = 0
+    assert read_header(content(data)).frames[0].inversion_time_ms is None
+
+
+def test_inversion_time_and_component_of_frames() -> None:
+    data = enhanced_dataset(1, 2, np.zeros((2, 1, 4, 5), np.uint16))
+    data.ComplexImageComponent = "MIXED"
+    first, _ = data.PerFrameFunctionalGroupsSequence
+    first.MRModifierSequence = [item(InversionTimes=[300.0, 600.0])]
+    first.MRImageFrameTypeSequence = [item(ComplexImageComponent="PHASE")]
+    frames = read_header(content(data)).frames
+    assert [frame.inversion_time_ms for frame in frames] == [300.0, None]
+    assert [frame.component for frame in frames] == ["PHASE", "MIXED"]
+
+
+def test_headers_stored_before_these_attributes_were_read() -> None:
+    header = read_header(content(dataset()))
+    stored = json.loads(header.to_json())
+    for name in ("instance_number", "acquisition_type"):
+        del stored[name]
+    stored["frames"] = [frame[:-2] for frame in stored["frames"]]
+    assert InstanceHeader.from_json(json.dumps(stored)).frames == header.frames
 
 
 def test_heart_rate_stands_in_for_the_interval() -> None:

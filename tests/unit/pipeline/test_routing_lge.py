@@ -121,6 +121,11 @@ def test_a_repeated_slice_joins_its_stack_and_a_stack_elsewhere_does_not():
     assert found == {("1.6", "1.7"): "lge", ("1.8",): "lge"}
 
 
+def test_a_stack_taken_again_at_another_heart_rate_is_the_same_stack():
+    again = lge(series="1.7", trigger_ms=800.0, acquired_at="20200101110000")
+    assert routed([*lge(), *again]) == {("1.6", "1.7"): "lge"}
+
+
 def test_one_series_per_slice_is_one_stack():
     headers = [one for z in range(6) for one in lge(1, series=f"1.6.{z}", first_mm=8.0 * z)]
     assert routed(headers) == {tuple(f"1.6.{z}" for z in range(6)): "lge"}
