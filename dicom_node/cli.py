@@ -147,6 +147,34 @@ def phantom_cine(
     typer.echo(f"Truth: {write_cine_study(output, seed, enhanced=enhanced)}")
 
 
+@phantom_app.command("lge")
+def phantom_lge(  # noqa: PLR0917 - the options of a command
+    output: OutputOption,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Same seed, same study.")] = 1,
+    averages: Annotated[int, typer.Option("--averages", min=1, help="Images of each slice.")] = 1,
+    doubled_slices: Annotated[
+        bool, typer.Option("--doubled-slices", help="Two breath-holds failed and were repeated.")
+    ] = False,
+    psir: Annotated[
+        bool, typer.Option("--psir", help="Phase-sensitive images beside the magnitudes.")
+    ] = False,
+    no_scar: Annotated[bool, typer.Option("--no-scar", help="A healthy heart.")] = False,
+    enhanced: Annotated[
+        bool, typer.Option("--enhanced", help="One Enhanced MR instance, not classic MR.")
+    ] = False,
+) -> None:
+    """Write a synthetic late enhancement short axis, with its truth as JSON beside it."""
+    from dicom_node.phantom_lge import write_lge_study
+
+    if enhanced and (averages > 1 or doubled_slices):
+        raise typer.BadParameter("--enhanced goes without --averages and --doubled-slices")
+    truth = write_lge_study(
+        output, seed, averages=averages, doubled_slices=doubled_slices, psir=psir,
+        scar=not no_scar, enhanced=enhanced,
+    )  # fmt: skip
+    typer.echo(f"Truth: {truth}")
+
+
 @app.command()
 def prepare(
     paths: Paths,

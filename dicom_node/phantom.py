@@ -7,7 +7,7 @@ description and image comments. The same seed and options give the same files, b
 import json
 import math
 import statistics
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TypedDict, Unpack
 
@@ -16,7 +16,7 @@ from pydicom import Dataset
 
 from config.version import SOFTWARE_VERSION
 from dicom_node.phantom_instances import classic_instance, enhanced_instance
-from dicom_node.phantom_stack import SHORT_AXIS, Orientation, PlacedCine, StudyForm, place
+from dicom_node.phantom_stack import SHORT_AXIS, Orientation, PlacedCine, StudyForm, UInt8, place
 from models.synthetic.cine import (
     LV_CAVITY,
     LV_MYOCARDIUM,
@@ -124,15 +124,22 @@ def write_study(
         The truth (JSON).
     """
     placed = place(cine, seed, form or StudyForm())
+    return save_study(folder, _instances(placed), placed.labels, _truth(placed))
+
+
+def save_study(
+    folder: Path, instances: Iterable[Dataset], labels: UInt8, truth: Mapping[str, object]
+) -> Path:
+    """Save instances as `synthetic-NNNNN.dcm`, labels and truth beside them; give the truth."""
     folder.mkdir(parents=True, exist_ok=True)
     for stale in folder.glob("synthetic-*.dcm"):
         stale.unlink()
-    for number, dataset in enumerate(_instances(placed), start=1):
+    for number, dataset in enumerate(instances, start=1):
         dataset.save_as(folder / f"synthetic-{number:05d}.dcm", enforce_file_format=True)
-    np.savez_compressed(folder / LABELS_NAME, labels=placed.labels)
-    truth = folder / TRUTH_NAME
-    truth.write_text(json.dumps(_truth(placed), indent=1) + "\n", encoding="utf-8")
-    return truth
+    np.savez_compressed(folder / LABELS_NAME, labels=labels)
+    path = folder / TRUTH_NAME
+    path.write_text(json.dumps(truth, indent=1) + "\n", encoding="utf-8")
+    return path
 
 
 def _instances(placed: PlacedCine) -> Iterator[Dataset]:
@@ -152,20 +159,10 @@ def _truth(placed: PlacedCine) -> dict[str, object]:
         name: (np.count_nonzero(placed.labels == label, axis=(1, 2, 3)) * cine.voxel_ml).tolist()
         for name, label in (("lv", LV_CAVITY), ("rv", RV_CAVITY), ("myocardium", LV_MYOCARDIUM))
     }
-    return {
-        "synthetic": True,
-        "software_version": SOFTWARE_VERSION,
-        "seed": placed.seed,
-        "study_instance_uid": placed.uid("study"),
-        "labels": LABELS_NAME,
+    return placed_truth(placed) | {
         "ed": cine.ed,
         "es": cine.es,
         "trigger_times_ms": np.median(placed.trigger_times_ms, axis=1).tolist(),
-        "pixel_spacing_mm": list(cine.pixel_spacing_mm),
-        "slice_spacing_mm": cine.slice_spacing_mm,
-        "slice_thickness_mm": cine.slice_thickness_mm,
-        "image_orientation_patient": list(placed.orientation),
-        "heart_centre_yx": [float(axis.mean()) for axis in np.nonzero(placed.labels)[2:]],
         "volume_curve_ml": ml,
         "biomarkers": _biomarkers(placed),
         "analytic": {
@@ -174,6 +171,23 @@ def _truth(placed: PlacedCine) -> dict[str, object]:
             if name.endswith("_analytic")
         },
         "slices": [_slice_truth(placed, position) for position in range(placed.slices)],
+    }
+
+
+def placed_truth(placed: PlacedCine) -> dict[str, object]:
+    """What is true of every synthetic study: who, and where it lies."""
+    cine = placed.cine
+    return {
+        "synthetic": True,
+        "software_version": SOFTWARE_VERSION,
+        "seed": placed.seed,
+        "study_instance_uid": placed.uid("study"),
+        "labels": LABELS_NAME,
+        "pixel_spacing_mm": list(cine.pixel_spacing_mm),
+        "slice_spacing_mm": cine.slice_spacing_mm,
+        "slice_thickness_mm": cine.slice_thickness_mm,
+        "image_orientation_patient": list(placed.orientation),
+        "heart_centre_yx": [float(axis.mean()) for axis in np.nonzero(placed.labels)[2:]],
     }
 
 

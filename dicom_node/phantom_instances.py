@@ -1,5 +1,6 @@
 """The data sets of a synthetic cine study: classic and Enhanced MR Image Storage."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -15,7 +16,7 @@ from dicom_node.phantom_stack import PlacedCine, UInt16
 MANUFACTURER = "SYNTHETIC"
 SERIES_DESCRIPTION = "Synthetic cine SAX"
 _STATEMENT = "Synthetic image drawn by a program: not of a person, not for diagnosis"
-_START = datetime(2024, 1, 15, 10, 0, tzinfo=UTC)
+START = datetime(2024, 1, 15, 10, 0, tzinfo=UTC)
 _BREATH_HOLD = timedelta(seconds=12)  # from one slice position to the next
 _REPETITION_MS, _ECHO_MS, _FLIP_DEG, _FIELD_T = 3.2, 1.6, 50.0, 1.5
 
@@ -27,7 +28,7 @@ def classic_instance(placed: PlacedCine, phase: int, position: int) -> Dataset:
     dataset.SOPClassUID = MRImageStorage
     dataset.SOPInstanceUID = placed.instance_uid(phase, position)
     before = 0 if placed.form.series_per_slice else order * placed.phases
-    started = _START + order * _BREATH_HOLD
+    started = START + order * _BREATH_HOLD
     dataset.ImageType = ["ORIGINAL", "PRIMARY", "OTHER"]
     dataset.ScanningSequence = "GR"
     dataset.SequenceVariant = "SS"
@@ -67,9 +68,9 @@ def enhanced_instance(placed: PlacedCine, positions: tuple[int, ...]) -> Dataset
     dataset.ImageType = ["ORIGINAL", "PRIMARY", "CARDIAC", "NONE"]
     dataset.InstanceNumber = 1
     dataset.AcquisitionNumber = 1
-    dataset.AcquisitionDateTime = f"{_START:%Y%m%d%H%M%S}"
+    dataset.AcquisitionDateTime = f"{START:%Y%m%d%H%M%S}"
     dataset.AcquisitionDuration = _BREATH_HOLD.total_seconds() * 1000 * len(positions)
-    dataset.ContentDate, dataset.ContentTime = f"{_START:%Y%m%d}", f"{_START:%H%M%S}"
+    dataset.ContentDate, dataset.ContentTime = f"{START:%Y%m%d}", f"{START:%H%M%S}"
     dataset.AcquisitionContextSequence = Sequence()
     dataset.ContentQualification = "RESEARCH"
     dataset.ResonantNucleus = "1H"
@@ -109,8 +110,8 @@ def _common(placed: PlacedCine, position: int) -> Dataset:
     dataset.PatientBirthDate = f"{1945 + seed * 7 % 55}0401"
     dataset.PatientSize = cine.height_m
     dataset.PatientWeight = cine.weight_kg
-    dataset.StudyDate = dataset.SeriesDate = f"{_START:%Y%m%d}"
-    dataset.StudyTime = dataset.SeriesTime = f"{_START:%H%M%S}"
+    dataset.StudyDate = dataset.SeriesDate = f"{START:%Y%m%d}"
+    dataset.StudyTime = dataset.SeriesTime = f"{START:%H%M%S}"
     dataset.AccessionNumber = ""
     dataset.StudyID = "1"
     dataset.ReferringPhysicianName = ""
@@ -141,16 +142,21 @@ def _set_pixels(dataset: Dataset, pixels: UInt16) -> None:
 
 def _finish(placed: PlacedCine, dataset: Dataset) -> Dataset:
     """Set the attributes that were asked for, and the file meta information."""
-    for keyword, value in placed.form.header.items():
-        if value is not None:
-            setattr(dataset, keyword, value)
-        elif keyword in dataset:
-            delattr(dataset, keyword)
+    set_attributes(dataset, placed.form.header)
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID
     dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
     dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     return dataset
+
+
+def set_attributes(dataset: Dataset, header: Mapping[str, object]) -> None:
+    """Set attributes by keyword; None takes one away."""
+    for keyword, value in header.items():
+        if value is not None:
+            setattr(dataset, keyword, value)
+        elif keyword in dataset:
+            delattr(dataset, keyword)
 
 
 def _group(**attributes: object) -> Sequence:
@@ -301,7 +307,7 @@ def _add_acquisition_groups(shared: Dataset, rows: int, columns: int) -> None:
 
 def _frame_groups(placed: PlacedCine, phase: int, position: int, order: int) -> Dataset:
     """Functional groups of one frame; `order` is the slice's place among those written."""
-    started = f"{_START + order * _BREATH_HOLD:%Y%m%d%H%M%S}"
+    started = f"{START + order * _BREATH_HOLD:%Y%m%d%H%M%S}"
     frame = Dataset()
     frame.FrameContentSequence = _group(
         FrameAcquisitionNumber=order + 1,

@@ -4,7 +4,7 @@ Base to apex, atria and great vessels above the mitral plane, lung, liver and ch
 What is drawn is invented; nothing in it comes from a person.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -120,16 +120,16 @@ def synthesise_cine(
     for_heart, for_thorax, for_look, for_person, for_image = streams
     heart = draw_heart(for_heart, phases, slice_spacing_mm, longest_mm)
     thorax = draw_thorax(for_thorax, heart)
-    scene = _Scene(heart, thorax, draw_look(for_look, heart, thorax.fat), thickness_mm)
+    scene = Scene(heart, thorax, draw_look(for_look, heart, thorax.fat), thickness_mm)
     frames = np.empty((phases, slices, rows, columns), np.float32)
     labels = np.zeros(frames.shape, np.uint8)
     grain = _Grain(for_image.uniform(0.012, 0.045), for_image.uniform(0.0, 0.15))
-    for z, level_mm in enumerate(_levels(for_image, heart, slices, slice_spacing_mm)):
+    for z, level_mm in enumerate(slice_levels(for_image, heart, slices, slice_spacing_mm)):
         shift_mm = np.asarray(heart_offset_mm) + breath_shift_mm * for_image.standard_normal(2)
         view = View.of((rows, columns), pixel_spacing_mm, shift_mm, scene.look.angle)
         labels[:, z] = scene.label(view, level_mm)
         frames[:, z] = grain(for_image, scene.signal(for_image, view, level_mm))
-    heart_rate, height_m, weight_kg = _draw_person(for_person)
+    heart_rate, height_m, weight_kg = draw_person(for_person)
     cine = SyntheticCine(
         frames=np.roll(frames * np.float32(_BLOOD), ed_phase, axis=0),
         labels=np.roll(labels, ed_phase, axis=0),
@@ -148,13 +148,14 @@ def synthesise_cine(
 
 
 @dataclass(frozen=True, slots=True)
-class _Scene:
-    """A heart in its thorax."""
+class Scene:
+    """A heart in its thorax; `overlay` adds to the signal [t, y, x] of a section, by pixel size."""
 
     heart: Heart
     thorax: Thorax
     look: Look
     thickness_mm: float
+    overlay: Callable[[Section, float], Float32] | None = None
 
     def label(self, view: View, level_mm: float) -> UInt8:
         """Labels of one slice; [t, y, x]."""
@@ -181,6 +182,8 @@ class _Scene:
         for depth_mm in level_mm + self.thickness_mm * np.array([-1 / 3, 0, 1 / 3]):
             section = Section.of(self.heart, float(depth_mm), radius_mm, angle)
             layers += Painter(self.heart, self.look, section, view.width_mm).paint(still[window])
+            if self.overlay is not None:
+                layers += self.overlay(section, view.width_mm)
         frames[:, *window] = layers / 3
         return frames * (texture(random, view, 0.05) * self.thorax.coil_sensitivity(view))
 
@@ -213,7 +216,7 @@ def _check(phases: int, ed_phase: int, sizes: tuple[float, ...]) -> None:
         raise ValueError("rows, columns, spacings and thickness must be positive")
 
 
-def _levels(
+def slice_levels(
     random: np.random.Generator, heart: Heart, slices: int, spacing_mm: float
 ) -> Sequence[float]:
     """Slice centres along the long axis, mm; the valve plane at ED lies midway between two."""
@@ -222,7 +225,7 @@ def _levels(
     return [(z - above + 0.5) * spacing_mm for z in range(slices)]
 
 
-def _draw_person(random: np.random.Generator) -> tuple[float, float, float]:
+def draw_person(random: np.random.Generator) -> tuple[float, float, float]:
     """Heart rate (1/min), height (m) and weight (kg) of an adult."""
     height_m = round(random.uniform(1.52, 1.95), 2)
     weight_kg = round(random.uniform(19, 34) * height_m**2, 1)
