@@ -4,6 +4,7 @@ import pytest
 from typer.testing import CliRunner
 
 from dicom_node.cli import app
+from models.training import study_lv_slices
 from models.training.data import SETS
 from models.training.tasks import NoDataError
 
@@ -44,3 +45,20 @@ def test_preparing_nothing_is_a_failure(tmp_path):
     assert result.exit_code == 1
     assert "line 2: left out: no DICOM instance" in result.output
     assert "none" in result.output
+
+
+def test_a_study_is_told_what_was_asked(tmp_path, monkeypatch):
+    asked = {}
+
+    def study(data, output, **options):
+        asked.update(options, data=data, output=output)
+        return output / "study.md"
+
+    monkeypatch.setattr(study_lv_slices, "study_lv_slices", study)
+    result = invoke(
+        "study", "lv-slices", "--output", str(tmp_path / "out"), "--quick", data=str(tmp_path)
+    )
+    assert result.exit_code == 0
+    assert asked["quick"]
+    assert (asked["steps"], asked["data"]) == (2000, tmp_path)
+    assert "study.md" in result.output
