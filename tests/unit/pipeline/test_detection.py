@@ -55,9 +55,22 @@ def test_of_two_phases_the_larger_is_ed():
 
 
 def test_one_bad_phase_does_not_become_ed():
-    curve = np.array([100, 98, 80, 60, 52, 60, 75, 115, 80, 90, 96, 99.0])
+    curve = np.array([100, 95, 80, 60, 52, 60, 75, 115, 80, 90, 96, 99.0])
     assert extremes(curve, 8).ed == 0
     assert extremes(curve, 20).ed == 7  # too few phases to smooth
+
+
+@pytest.mark.parametrize("shift", range(0, 12, 3))
+def test_ed_is_the_onset_of_contraction_and_es_the_middle_of_the_trough(shift):
+    curve = np.array([99, 98, 97, 80, 60, 53, 50, 54, 70, 90, 99, 100.0])
+    found = extremes(np.roll(curve, shift), 8)
+    assert (found.ed, found.es) == ((1 + shift) % 12, (6 + shift) % 12)
+
+
+def test_a_curve_without_motion_has_its_phases_too():
+    found = extremes(np.full(9, 70.0), 8)
+    assert 0 <= found.ed < 9
+    assert 0 <= found.es < 9
 
 
 def test_the_plateau_before_ed_does_not_draw_it_away_from_its_peak():
