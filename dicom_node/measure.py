@@ -54,20 +54,27 @@ def evaluate_model(
     from models.registry import WEIGHTS_FOLDER, card
     from models.regressor import VolumeRegressor
     from models.slice_classifier import SliceClassifier
+    from models.training.cards import fitted_sets
     from models.training.evaluate import (
         evaluate,
         evaluate_detector,
         evaluate_localiser,
         evaluate_regressor,
     )
-    from models.training.evaluate_lge import evaluate_scar, evaluate_slices
+    from models.training.evaluate_lge import (
+        evaluate_lge_localiser,
+        evaluate_scar,
+        evaluate_slices,
+    )
 
     folder, chosen = weights or WEIGHTS_FOLDER, choose_device(device)
     settings = CineSettings()
     measured = card(model, folder)
     if measured.task == "localisation":
         localiser = HeartLocaliser(model, chosen, folder)
-        return evaluate_localiser(localiser, data, output, part=part, say=say)
+        of_lge = "emidec" in fitted_sets(measured)
+        measure = evaluate_lge_localiser if of_lge else evaluate_localiser
+        return measure(localiser, data, output, part=part, say=say)
     if measured.task == "slice_classification":
         return evaluate_slices(
             SliceClassifier(model, chosen, folder), data, output, part=part, say=say

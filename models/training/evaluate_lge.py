@@ -1,6 +1,7 @@
 """Measure the slice classifier and the scar segmenter on held-out patients."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -8,6 +9,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from models.predict import HeartLocaliser
 from models.registry import Card
 from models.slice_classifier import SliceClassifier
 from models.split import Part
@@ -16,7 +18,7 @@ from models.training import emidec, synthetic
 from models.training.cases import LabelledVolume, usable
 from models.training.emidec import as_hearts
 from models.training.evaluate import Evaluation, Say, progress, write
-from models.training.measure import RELEVANCE_THRESHOLD, Row, row_of_scar
+from models.training.measure import RELEVANCE_THRESHOLD, Row, row_of_localiser, row_of_scar
 from models.training.metrics import classification
 from models.training.slice_class_task import SLICE_SETS
 from models.training.whole_slices import WholeSlice, plain_slices
@@ -121,6 +123,33 @@ def pooled(judged: Sequence[Judged]) -> dict[str, dict[str, float]]:
         for name, pairs in tables.items()
         if pairs
     }
+
+
+def evaluate_lge_localiser(
+    localiser: HeartLocaliser,
+    data: Path,
+    output: Path,
+    *,
+    part: Part = "test",
+    say: Say = print,
+) -> Path:
+    """Measure a localiser on late enhancement, real and synthetic.
+
+    In EMIDEC the LV lies in the middle of every image: a fifth of the rows and of the columns is
+    cut off first.
+    """
+    evaluation = Evaluation(localiser.card, part)
+    for dataset, volume in _scar_volumes(evaluation, data):
+        rows, columns = (length // 5 for length in volume.images.shape[1:])
+        cut = replace(
+            volume,
+            images=volume.images[:, rows:, columns:],
+            labels=volume.labels[:, rows:, columns:],
+        )
+        row = row_of_localiser(localiser, dataset, cut, lv=(1, 2, 3, 4))
+        evaluation.patients.append(row)
+        say(progress(row))
+    return write(evaluation, output)
 
 
 def evaluate_scar(

@@ -261,20 +261,27 @@ def row_of_regression(
 
 
 def row_of_localiser(
-    localiser: HeartLocaliser, dataset: str, ed: LabelledVolume, es: LabelledVolume
+    localiser: HeartLocaliser,
+    dataset: str,
+    *volumes: LabelledVolume,
+    lv: tuple[int, ...] = (1, 2),
 ) -> Row:
-    """Distance of the centre, and how slices with and without LV are told apart."""
-    images = np.concatenate([ed.images, es.images])
-    left = np.isin(np.concatenate([ed.labels, es.labels]), (1, 2))
-    found = localiser(images, ed.pixel_spacing_mm)
+    """Distance of the centre, and how slices with and without LV are told apart.
+
+    `volumes` are ED and ES, or a late enhancement stack; `lv` are the labels of the LV.
+    """
+    first = volumes[0]
+    images = np.concatenate([volume.images for volume in volumes])
+    left = np.isin(np.concatenate([volume.labels for volume in volumes]), lv)
+    found = localiser(images, first.pixel_spacing_mm)
     shows = left.any(axis=(1, 2))
     relevant = found.lv_probability >= RELEVANCE_THRESHOLD
     offset = np.array(found.centre_yx) - np.argwhere(left)[:, 1:].mean(axis=0)
     row: Row = {
         "dataset": dataset,
-        "patient": ed.patient,
-        "group": ed.group,
-        "centre_error_mm": float(np.hypot(*(offset * ed.pixel_spacing_mm))),
+        "patient": first.patient,
+        "group": first.group,
+        "centre_error_mm": float(np.hypot(*(offset * first.pixel_spacing_mm))),
         "sensitivity": float(relevant[shows].mean()),
     }
     return row if shows.all() else row | {"specificity": float((~relevant[~shows]).mean())}

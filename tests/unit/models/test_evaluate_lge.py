@@ -8,11 +8,17 @@ import numpy as np
 import pytest
 import torch
 
+from models.predict import Localisation
 from models.registry import card
 from models.training import evaluate_lge as module
 from models.training.cards import DATA_OF_SET
 from models.training.cases import LabelledVolume
-from models.training.evaluate_lge import evaluate_scar, evaluate_slices, pooled
+from models.training.evaluate_lge import (
+    evaluate_lge_localiser,
+    evaluate_scar,
+    evaluate_slices,
+    pooled,
+)
 from models.training.export import calibrate_infarct
 from models.training.measure import row_of_scar, scar_percent
 from models.training.slices import LabelledSlice
@@ -92,6 +98,25 @@ def wall(infarct=0, no_reflow=0):
     flat[:no_reflow] = 4
     labels[0, 5:10] = flat.reshape(5, 20)
     return labels
+
+
+def test_the_localiser_finds_an_lv_that_is_not_in_the_middle(tmp_path, monkeypatch):
+    volume = stack(np.pad(wall(infarct=30), ((0, 0), (20, 20), (20, 20))))
+    monkeypatch.setattr(module, "_scar_volumes", lambda evaluation, data: [("emidec", volume)])
+
+    class Localiser:
+        card = replace(card("heart_localiser"), data=FITTED)
+
+        def __call__(self, images, pixel_spacing_mm):
+            centre = np.argwhere(images > 0)[:, 1:].mean(axis=0)
+            middle = (np.array(images.shape[1:]) - 1) / 2
+            assert np.abs(centre - middle).min() > 3
+            return Localisation(np.ones(1), tuple(centre + np.array([1, 0])), np.ones(1))
+
+    report = evaluate_lge_localiser(Localiser(), tmp_path, tmp_path, say=lambda line: None)
+    (row,) = json.loads(report.with_suffix(".json").read_text())["patients"]
+    assert row["centre_error_mm"] == pytest.approx(1.4)
+    assert row["sensitivity"] == 1
 
 
 def test_scar_is_joined_as_the_challenge_joins_it():

@@ -128,8 +128,9 @@ def test_training_starts_from_given_weights(invented_slices, tmp_path, monkeypat
     given = build(TINY.architecture, TINY.parameters)
     save_weights(given, tmp_path / "given.npz")
     folder = train_module.train(
-        "tiny", tmp_path / "no-data", tmp_path, steps=1, threads=1, initial=tmp_path / "given.npz"
-    )
+        "tiny", tmp_path / "no-data", tmp_path, steps=1, threads=1, sets=("acdc",),
+        initial=tmp_path / "given.npz",
+    )  # fmt: skip
     learned = torch.load(folder / "checkpoint.pt", weights_only=True)["network"]
     torch.testing.assert_close(learned["head.weight"], given.head.weight, rtol=0, atol=2e-3)
 
