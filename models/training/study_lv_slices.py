@@ -19,7 +19,7 @@ import torch
 from models.registry import build
 from models.training.cases import logged
 from models.training.data import prepare, slices_by_patient
-from models.training.emidec import as_hearts
+from models.training.emidec import SAME_EXAM, as_hearts
 from models.training.loop import fit
 from models.training.slice_class_task import (
     LGE_SLICES,
@@ -145,9 +145,11 @@ def _test_slices(data: Path) -> Iterator[LabelledSlice]:
 
 def fold_of(patients: Iterable[str]) -> Mapping[str, int]:
     """Fold of each patient: shuffled once for all, then dealt; equal names are one patient."""
-    names = np.array(sorted(set(patients)))
-    shuffled = np.random.default_rng(0).permutation(names)
-    return {str(name): index % FOLDS for index, name in enumerate(shuffled)}
+    names = set(patients)
+    distinct = sorted({SAME_EXAM.get(name, name) for name in names})
+    shuffled = np.random.default_rng(0).permutation(distinct).tolist()
+    folds = {name: index % FOLDS for index, name in enumerate(shuffled)}
+    return {name: folds[SAME_EXAM.get(name, name)] for name in names}
 
 
 def _carried_out(

@@ -8,6 +8,7 @@ import pytest
 
 from models.split import PARTS, SplitError, never_fitted, patients, refuse_unfit, sets
 from models.training.data import ADAPTERS, fitting_slices
+from models.training.emidec import SAME_EXAM
 from models.training.synthetic import SEEDS
 
 
@@ -17,6 +18,11 @@ def test_no_patient_is_on_two_sides():
             assert not set(patients(dataset, one)) & set(patients(dataset, other))
     for one, other in combinations(PARTS, 2):
         assert not set(SEEDS[one]) & set(SEEDS[other])
+
+
+def test_an_exam_that_is_there_twice_is_on_one_side():
+    for pair in SAME_EXAM.items():
+        assert any(set(pair) <= set(patients("emidec", part)) for part in PARTS)
 
 
 def test_never_fitted_patients_are_in_no_part():

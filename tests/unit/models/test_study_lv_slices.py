@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from models.training import study_lv_slices as module
+from models.training.emidec import SAME_EXAM
 from models.training.slices import write_slices
 from models.training.study_lv_slices import FOLDS, Run, fold_of, runs, study_lv_slices
 
@@ -42,6 +43,9 @@ def test_folds_are_even_and_keep_a_patient_together():
     sizes = [list(folds.values()).count(fold) for fold in range(FOLDS)]
     assert max(sizes) - min(sizes) <= 1
     assert folds == fold_of(names[::-1])
+    for copy, original in SAME_EXAM.items():
+        both = fold_of([*names, copy, original])
+        assert both[copy] == both[original]
 
 
 def test_a_study_runs_reports_and_goes_on(tmp_path, monkeypatch, invented_slices, lge_slice):
