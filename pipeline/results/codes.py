@@ -2,7 +2,8 @@
 
 Codes are those of DICOM PS3.16 (DCM), SNOMED CT (SCT), LOINC (LN) and UCUM. None of them has the
 indexed volumes and mass of MR, or quantities of scar: these have a private code, the name of the
-biomarker, because under the code of a parent quantity a viewer shows both alike.
+biomarker in 16 characters (PS3.3 8.1), because under the code of a parent quantity a viewer shows
+both alike.
 """
 
 from collections.abc import Mapping
@@ -167,10 +168,11 @@ _TRANSMURALITY = Code("transmurality", PRIVATE_SCHEME, "Scar transmurality per A
 def _scar(quantity: str, words: str) -> Mapping[str, Quantity]:
     """A quantity of scar by each method."""
     return {
-        (name := f"scar_{quantity}_{method}"): Quantity(
-            Code(name, PRIVATE_SCHEME, f"{words} ({_SCAR_NAMES[method]})"), method=code
+        f"scar_{quantity}_{method}": Quantity(
+            Code(f"scar_{quantity[:4]}_{method[:4]}", PRIVATE_SCHEME, f"{words} ({short})"),
+            method=SCAR_METHODS[method],
         )
-        for method, code in SCAR_METHODS.items()
+        for method, short in _SCAR_NAMES.items()
     }
 
 
@@ -213,7 +215,7 @@ QUANTITIES: Mapping[str, Quantity] = {
         Code("no_reflow_mass", PRIVATE_SCHEME, "No-reflow Mass"), method=SCAR_METHODS["network"]
     ),
     "infarct_probability": Quantity(
-        Code("infarct_probability", PRIVATE_SCHEME, "Probability of Myocardial Infarction")
+        Code("infarct_prob", PRIVATE_SCHEME, "Probability of Myocardial Infarction")
     ),
     **_transmurality(),
 }

@@ -81,7 +81,7 @@ def test_each_number_names_its_method(written):
     for biomarker in case.biomarkers:
         if biomarker.value is None:
             continue
-        item = found[biomarker.name]
+        item = found[QUANTITIES[biomarker.name].code.value]
         assert item.name.scheme_designator == PRIVATE_SCHEME
         assert item.value == float(in_report(biomarker.value, biomarker.unit))
         method = QUANTITIES[biomarker.name].method
@@ -99,7 +99,7 @@ def test_a_heart_without_scar_has_no_scar_segment_and_says_so():
     objects = write_results(lge_case(drawn_truth(scar=False)), CONTEXT)
     assert objects[0].segments == ("LV cavity", "LV myocardium")
     assert statements(reread(objects[-1]))[0] == "No scar found."
-    assert numbers(objects[-1])["scar_mass_network"].value == 0
+    assert numbers(objects[-1])["scar_mass_netw"].value == 0
 
 
 def test_images_and_what_was_left_out_are_told():
@@ -129,7 +129,7 @@ def test_a_joined_report_holds_volumes_and_scar(joined):
     for name in ("lv_edv", "lv_ef", "rv_esv", "lv_mass"):
         code = QUANTITIES[name].code.value
         assert found[code].value == pytest.approx(beside[name], abs=0.06), name
-    assert "scar_mass_network" in found
+    assert "scar_mass_netw" in found
     sites = {
         name: [child.value for child in item.ContentSequence if child.name.value == "363698007"]
         for name, item in found.items()
@@ -149,3 +149,7 @@ def test_joining_makes_other_objects_in_the_same_series(written, joined):
 def test_equal_cases_give_equal_bytes(written):
     again = write_results(lge_case(), CONTEXT)
     assert [encoded(one) for one in again] == [encoded(one) for one in written]
+
+
+def test_code_values_fit_their_attribute():
+    assert max(len(quantity.code.value) for quantity in QUANTITIES.values()) <= 16
