@@ -51,8 +51,8 @@ class Lesion:
         wall = edges.epi_mm - endo
         scar = self.reach(section.angle, section.level_mm) * wall
         within = self._profile(section.angle, section.level_mm, 0.6) if self.core else 0.0
-        start = (0.35 - 0.25 * within) * scar
-        end = (0.35 + 0.35 * within) * scar
+        start = (0.35 - 0.2 * within) * scar
+        end = (0.35 + 0.2 * within) * scar
         return endo, _shift(endo, start), _shift(endo, end), _shift(endo, scar)
 
     def mass_g(self, heart: Heart) -> float:
@@ -95,10 +95,10 @@ def draw_lesion(random: np.random.Generator, heart: Heart, core: bool | None) ->
     territory = _TERRITORIES_DEG[int(random.integers(3))]
     return Lesion(
         angle=float(np.radians(territory + uniform(-15, 15))),
-        half_angle=float(np.radians(uniform(45, 65))),
+        half_angle=float(np.radians(uniform(50, 70))),
         middle_mm=float(heart.base_mm[0]) + length_mm * uniform(0.4, 0.55),
-        half_length_mm=length_mm * uniform(0.30, 0.38),
-        depth=uniform(0.85, 1.0) if has_core else uniform(0.6, 1.0),
+        half_length_mm=length_mm * uniform(0.33, 0.42),
+        depth=uniform(0.85, 1.0) if has_core else uniform(0.65, 1.0),
         core=has_core,
     )
 
