@@ -146,6 +146,7 @@ class LeftOut:
     """An image that is no part of a stack because another one is, and why."""
 
     sop_instance_uid: str
+    series_instance_uid: str
     frame_number: int | None
     reason: str
 

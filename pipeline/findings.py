@@ -21,6 +21,7 @@ from pipeline.case import (
     Case,
     CineCase,
     LgeCase,
+    LgeStack,
     ShortAxisStack,
     Verdict,
 )
@@ -85,6 +86,7 @@ class LeftOutFinding(_Finding):
     """An image that was not used because another one of the same slice was."""
 
     sop_instance_uid: str
+    series_instance_uid: str
     frame_number: int | None = Field(
         description="Frame of an Enhanced instance, from 1; else null."
     )
@@ -271,7 +273,7 @@ def completed_findings(
     """State what a pipeline found in a case, and the objects written from it."""
     stack = case.stack
     return SeriesFindings(
-        series_instance_uids=stack.series_instance_uids,
+        series_instance_uids=_series(stack),
         study_instance_uid=study_instance_uid(stack),
         pipeline=pipeline,
         status="completed",
@@ -313,6 +315,14 @@ def findings_schema() -> str:
     return json.dumps({"$schema": _JSON_SCHEMA, **schema}, indent=2) + "\n"
 
 
+def _series(stack: ShortAxisStack) -> tuple[str, ...]:
+    """All series of a stack, those without an image that counts, too."""
+    left_out = stack.left_out if isinstance(stack, LgeStack) else ()
+    return tuple(
+        sorted({*stack.series_instance_uids, *(one.series_instance_uid for one in left_out)})
+    )
+
+
 def _of_kind(case: Case) -> dict[str, Any]:
     """What only a case of this kind has."""
     if isinstance(case, CineCase):
@@ -327,6 +337,7 @@ def _of_kind(case: Case) -> dict[str, Any]:
             "images_left_out": tuple(
                 LeftOutFinding(
                     sop_instance_uid=one.sop_instance_uid,
+                    series_instance_uid=one.series_instance_uid,
                     frame_number=one.frame_number,
                     reason=one.reason,
                 )

@@ -26,7 +26,7 @@ def lge_stages(
         MeasureScar(),
         QuantifyScar(segmenter.card),
         MeasureTransmurality(),
-        CheckScar(),
+        CheckScar(segmenter.card),
     )
 
 

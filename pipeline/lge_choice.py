@@ -113,7 +113,12 @@ def choose(headers: Iterable[InstanceHeader]) -> LgeChoice:
         grid,
         kind is Kind.PHASE_SENSITIVE,
         tuple(
-            LeftOut(cell.instance.sop_instance_uid, cell.frame.frame_number, why)
+            LeftOut(
+                cell.instance.sop_instance_uid,
+                cell.instance.series_instance_uid,
+                cell.frame.frame_number,
+                why,
+            )
             for cell, why in left_out
         ),
     )

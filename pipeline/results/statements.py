@@ -36,6 +36,7 @@ CHECK_TITLES: Mapping[str, str] = {
     "left_ventricle": "Left ventricle found",
     "remote_myocardium": "Remote myocardium",
     "scar_agreement": "Scar by different methods",
+    "scar_known_error": "Scar accuracy",
     "slice_spacing": "Distance of the slices",
     "volume_plausibility": "Ventricular volumes",
     "short_axis_plane": "Short-axis plane",

@@ -24,7 +24,10 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     "mass": ("mass", "g"),
 }
 MASS = ("mass",)
+SCAR_OF_NETWORK = ("scar_mass_network", "scar_percent_network", "infarct_probability")
 VOLUMES = tuple(quantity for quantity in _WORDS if quantity not in MASS)
+# Percent of the LV mass.
+MAX_MEAN_SCAR_ERROR = 5.0
 # Hearts that the product draws itself are no patients.
 _NO_PATIENTS = "test_synthetic"
 
@@ -60,12 +63,41 @@ def check_known_error(
     return QualityFinding(check, Verdict.REVIEW, reason, concerns=concerns)
 
 
+def check_known_scar_error(card: "Card") -> QualityFinding:
+    """`scar_known_error`: mean error of the scar fraction on sets of test patients.
+
+    The card states it as `metrics.test_<set>.scar_percent_error_mean`.
+    """
+    check = "scar_known_error"
+    errors = {
+        of: float(error)
+        for of, figures in _sets(card)
+        if isinstance(error := figures.get("scar_percent_error_mean"), int | float)
+    }
+    if not errors:
+        reason = f"not checked: no scar errors on test patients are known of network {card.name}"
+        return QualityFinding(check, Verdict.REVIEW, reason, concerns=SCAR_OF_NETWORK)
+    large = {of: error for of, error in errors.items() if abs(error) > MAX_MEAN_SCAR_ERROR}
+    if not large:
+        return QualityFinding(check, Verdict.OK, "no large mean error of the scar is known")
+    reason = "; ".join(
+        f"in {of} the network measured on average {abs(error):.1f} % of the LV mass too "
+        f"{'much' if error > 0 else 'little'} scar"
+        for of, error in large.items()
+    )
+    return QualityFinding(check, Verdict.REVIEW, reason, concerns=SCAR_OF_NETWORK)
+
+
 def _sets(card: "Card") -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Each set of test patients in words, with the figures measured on it."""
     for name, figures in card.metrics.items():
-        if name.startswith("test_") and name != _NO_PATIENTS and isinstance(figures, Mapping):
+        if _is_of_patients(name) and isinstance(figures, Mapping):
             patients = f"{figures.get('patients', 'the')} test patients"
             yield f"{patients} (data set {name.removeprefix('test_')})", figures
+
+
+def _is_of_patients(name: str) -> bool:
+    return name.startswith("test_") and not name.startswith(_NO_PATIENTS)
 
 
 def _errors(side: str, figures: Mapping[str, Any]) -> dict[str, float]:

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pipeline.case import LV_CAVITY, LV_MYOCARDIUM, LgeCase, ModelUse, QualityFinding, Verdict
 from pipeline.stages.coverage import check_coverage
+from pipeline.stages.known_error import check_known_scar_error
 from pipeline.stages.plausibility import check_slice_spacing
 from pipeline.stages.quality import (
     check_mass,
@@ -18,6 +20,9 @@ from pipeline.stages.quality import (
 from pipeline.stages.scar_biomarkers import OUTLINED, SCAR
 from pipeline.stages.transmurality import TRANSMURALITY
 
+if TYPE_CHECKING:
+    from models.registry import Card
+
 # Percent of LV mass by which methods that measure the same scar may differ; a choice of judgement,
 # they are known to differ much (Flett AS et al., JACC Cardiovasc Imaging 2011;4:150).
 MAX_METHODS_DIFFERENCE_PERCENT = 15.0
@@ -27,10 +32,16 @@ _COMPARED = ("network", "5sd", "fwhm")
 
 
 class CheckScar:
-    """Run every check and take back the numbers that a failed one names."""
+    """Run every check and take back the numbers that a failed one names.
+
+    `card` describes the network that drew the scar; its known error asks for review.
+    """
 
     name = "quality"
     models: tuple[ModelUse, ...] = ()
+
+    def __init__(self, card: "Card") -> None:
+        self._card = card
 
     def __call__(self, case: LgeCase) -> LgeCase:
         """Return the case with its findings, and its biomarkers as far as they stand."""
@@ -50,6 +61,7 @@ class CheckScar:
             *outlined,
             *check_thresholds(case),
             *check_agreement(case),
+            check_known_scar_error(self._card),
         )
         return withhold(replace(case, quality=findings))
 

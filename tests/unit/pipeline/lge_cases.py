@@ -119,9 +119,17 @@ class OracleClassifier:
 class OracleScarSegmenter:
     """Knows the truth."""
 
-    def __init__(self, truth: np.ndarray, calibration: Mapping[str, float] | None = None) -> None:
+    def __init__(
+        self,
+        truth: np.ndarray,
+        calibration: Mapping[str, float] | None = None,
+        error: float = 0.0,
+    ) -> None:
         self.truth = truth
-        self.card: Card = replace(card("oracle_scar"), calibration=calibration or {})
+        metrics = {"test_drawn": {"patients": 3, "scar_percent_error_mean": error}}
+        self.card: Card = replace(
+            card("oracle_scar"), calibration=calibration or {}, metrics=metrics
+        )
 
     def __call__(self, frames, slices, pixel_spacing_mm, centre_yx, *, careful_phases=()):
         return self.truth[None, slices]
@@ -130,8 +138,10 @@ class OracleScarSegmenter:
 CALIBRATION = {"infarct_slope": 1.0, "infarct_intercept": -3.0}
 
 
-def lge_pipeline(truth: np.ndarray, classifier: OracleClassifier | None = None) -> LgePipeline:
-    segmenter = OracleScarSegmenter(truth, CALIBRATION)
+def lge_pipeline(
+    truth: np.ndarray, classifier: OracleClassifier | None = None, *, error: float = 0.0
+) -> LgePipeline:
+    segmenter = OracleScarSegmenter(truth, CALIBRATION, error)
     stages = lge_stages(LgeSettings(), OracleLocaliser(truth), segmenter, classifier)
     return LgePipeline(stages, "cpu", "oracle")
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.case import LV_CAVITY, LV_MYOCARDIUM, NO_REFLOW, SCAR, LgeCase, Verdict
+from pipeline.case import LV_CAVITY, LV_MYOCARDIUM, NO_REFLOW, SCAR, LeftOut, LgeCase, Verdict
 from pipeline.companion import companion_of
 from pipeline.errors import NotYetCovered, Rejection
 from pipeline.findings import SeriesFindings, completed_findings
@@ -113,6 +113,16 @@ def test_methods_that_disagree_ask_for_review():
     assert "scar_mass_network" in review.concerns
 
 
+def test_a_known_error_of_the_network_asks_for_review(case):
+    assert finding(case, "scar_known_error").verdict is Verdict.OK
+    truth = drawn_truth()
+    biased = lge_pipeline(truth, error=-7.0).run(lge_stack(truth))
+    review = finding(biased, "scar_known_error")
+    assert review.verdict is Verdict.REVIEW
+    assert "7.0 % of the LV mass too little scar" in review.reason
+    assert "scar_mass_network" in review.concerns
+
+
 def test_a_stack_inside_the_ventricle_is_noted(case):
     truth = drawn_truth()[3:]
     found = lge_case(truth)
@@ -197,12 +207,15 @@ def test_a_septum_in_another_frame_of_reference_is_not_used(cine):
 
 
 def test_findings_say_what_was_joined_and_left_out(cine, case):
-    joined = lge_case(companion=companion_of([cine]))
+    left_out = (LeftOut("1.9.1", "1.9", None, "a later image of it counts"),)
+    joined = lge_case(companion=companion_of([cine]), left_out=left_out)
     objects = write_results(joined, CONTEXT)
     stated = completed_findings(joined, objects, pipeline="lge", numeric_backend="test")
     assert stated.joined_series_instance_uids == cine.series_instance_uids
     assert stated.joined_report_uid == cine.objects[-1].sop_instance_uid
     assert stated.phases is None
+    assert [one.reason for one in stated.images_left_out] == ["a later image of it counts"]
+    assert stated.series_instance_uids == tuple(sorted(("1.9", *joined.stack.series_instance_uids)))
     assert stated.inversion_times_ms == (300.0,) * 12
     assert [one.relevant for one in stated.slices] == list(case.relevance.relevant)
     assert {one.role for one in stated.objects} == {"seg_lge", "sr"}

@@ -103,7 +103,9 @@ def test_a_heart_without_scar_has_no_scar_segment_and_says_so():
 
 
 def test_images_and_what_was_left_out_are_told():
-    left_out = tuple(LeftOut(f"1.9.{n}", None, "a later image of it counts") for n in range(2))
+    left_out = tuple(
+        LeftOut(f"1.9.{n}", "1.9", None, "a later image of it counts") for n in range(2)
+    )
     case = lge_case(left_out=left_out, phase_sensitive=True)
     told = " ".join(statements(reread(write_results(case, CONTEXT)[-1])))
     assert "Measured on phase-sensitive images, inversion times 300 to 300 ms" in told
