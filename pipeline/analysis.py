@@ -17,9 +17,10 @@ from pipeline.assemble import assemble, assemble_lge
 from pipeline.case import Case
 from pipeline.companion import Companion, companion_of
 from pipeline.errors import Rejection
-from pipeline.findings import SeriesFindings, completed_findings, uncompleted_findings
+from pipeline.findings import SeriesFindings
 from pipeline.results import ResultContext, ResultObject, write_results
 from pipeline.routing import Proposal
+from pipeline.stated import completed_findings, uncompleted_findings
 
 if TYPE_CHECKING:
     from pipeline.cine import CinePipeline

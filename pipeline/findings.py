@@ -4,42 +4,17 @@
 """
 
 import json
-import platform
-from collections.abc import Iterable, Iterator, Sequence
-from importlib.metadata import version
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
 from config.version import SOFTWARE_VERSION
-from pipeline.aha import septa
-from pipeline.case import (
-    LV_CAVITY,
-    LV_MYOCARDIUM,
-    RV_CAVITY,
-    Case,
-    CineCase,
-    LgeCase,
-    LgeStack,
-    ShortAxisStack,
-    Verdict,
-)
-from pipeline.results import ResultObject
-from pipeline.results.common import models_of
-from pipeline.results.source import (
-    frame_of_reference_uid,
-    header_notes,
-    study_instance_uid,
-)
-from pipeline.stages.coverage import apex_is_last
-
-if TYPE_CHECKING:
-    from pipeline.routing import Proposal
+from pipeline.case import Verdict
 
 SCHEMA_VERSION = "1.2"
 _JSON_SCHEMA = "https://json-schema.org/draft/2020-12/schema"
-_LIBRARIES = ("highdicom", "numpy", "pydicom", "SimpleITK", "torch")
 
 Status = Literal["completed", "rejected", "unrouted"]
 Probability = Annotated[FiniteFloat, Field(ge=0, le=1)]
@@ -267,43 +242,6 @@ class Findings(_Measured, _RunHead):
         )
 
 
-def completed_findings(
-    case: Case, objects: Iterable[ResultObject], *, pipeline: str, numeric_backend: str
-) -> SeriesFindings:
-    """State what a pipeline found in a case, and the objects written from it."""
-    stack = case.stack
-    return SeriesFindings(
-        series_instance_uids=_series(stack),
-        study_instance_uid=study_instance_uid(stack),
-        pipeline=pipeline,
-        status="completed",
-        reason=None,
-        slices=_slices(case),
-        **_of_kind(case),
-        biomarkers=tuple(
-            BiomarkerFinding(name=b.name, value=b.value, unit=b.unit, withheld=b.withheld)
-            for b in case.biomarkers
-        ),
-        quality=(*_quality(case), *_source_header_check(stack)),
-        provenance=_provenance(case, numeric_backend),
-        objects=tuple(_object(item) for item in objects),
-    )
-
-
-def uncompleted_findings(
-    proposal: "Proposal", *, status: Status, code: str | None, reason: str
-) -> SeriesFindings:
-    """State why a series was rejected or left alone."""
-    return SeriesFindings(
-        series_instance_uids=proposal.series_instance_uids,
-        study_instance_uid=proposal.headers[0].study_instance_uid,
-        pipeline=proposal.pipeline,
-        status=status,
-        reason=reason,
-        code=code,
-    )
-
-
 def write_findings(path: Path, findings: Findings) -> None:
     """Write findings as JSON in UTF-8."""
     path.write_text(findings.model_dump_json(indent=2) + "\n", encoding="utf-8")
@@ -313,157 +251,3 @@ def findings_schema() -> str:
     """JSON Schema of the contract, as `deploy/findings.schema.json` holds it."""
     schema = Findings.model_json_schema(mode="serialization")
     return json.dumps({"$schema": _JSON_SCHEMA, **schema}, indent=2) + "\n"
-
-
-def _series(stack: ShortAxisStack) -> tuple[str, ...]:
-    """All series of a stack, those without an image that counts, too."""
-    left_out = stack.left_out if isinstance(stack, LgeStack) else ()
-    return tuple(
-        sorted({*stack.series_instance_uids, *(one.series_instance_uid for one in left_out)})
-    )
-
-
-def _of_kind(case: Case) -> dict[str, Any]:
-    """What only a case of this kind has."""
-    if isinstance(case, CineCase):
-        return {
-            "phases": _phases(case),
-            "volume_curve_ml": _volume_curve(case),
-            "septum": _septum(case),
-        }
-    if isinstance(case, LgeCase):
-        return {
-            "inversion_times_ms": case.stack.inversion_times_ms,
-            "images_left_out": tuple(
-                LeftOutFinding(
-                    sop_instance_uid=one.sop_instance_uid,
-                    series_instance_uid=one.series_instance_uid,
-                    frame_number=one.frame_number,
-                    reason=one.reason,
-                )
-                for one in case.stack.left_out
-            ),
-            "joined_series_instance_uids": (
-                case.companion.series_instance_uids if case.companion else ()
-            ),
-            "joined_report_uid": case.companion.report_uid if case.companion else None,
-        }
-    return {}
-
-
-def _septum(case: CineCase) -> SeptumFinding | None:
-    """Where the septum lies at ED; None where nothing is segmented."""
-    if case.phases is None or case.segmentation is None:
-        return None
-    labels = case.outlines[0]
-    found = septa(
-        labels == LV_CAVITY,
-        labels == LV_MYOCARDIUM,
-        labels == RV_CAVITY,
-        case.stack.affine,
-        apex_last=apex_is_last(case),
-    )
-    return SeptumFinding(
-        frame_of_reference_uid=frame_of_reference_uid(case.stack),
-        slices=tuple(
-            SeptumSlice(centre_mm=one.centre_mm.tolist(), directions=one.directions.tolist())
-            for one in found
-            if one is not None
-        ),
-    )
-
-
-def _phases(case: CineCase) -> PhasesFinding | None:
-    if case.phases is None:
-        return None
-    times = case.stack.trigger_times_ms
-    ed, es = (
-        PhaseFinding(index=index, trigger_time_ms=float(times[index]))
-        for index in (case.phases.ed, case.phases.es)
-    )
-    return PhasesFinding(ed=ed, es=es)
-
-
-def _volume_curve(case: CineCase) -> VolumeCurve | None:
-    if case.volume_curve_ml is None:
-        return None
-    lv, rv = (tuple(case.volume_curve_ml[side].tolist()) for side in ("lv", "rv"))
-    return VolumeCurve(lv=lv, rv=rv)
-
-
-def _slices(case: Case) -> tuple[SliceFinding, ...]:
-    if case.relevance is None:
-        return ()
-    return tuple(
-        SliceFinding(
-            sop_instance_uids=_instances(case.stack, z),
-            relevant=relevant,
-            probability=float(probability),
-        )
-        for z, (relevant, probability) in enumerate(
-            zip(case.relevance.relevant, case.relevance.probability, strict=True)
-        )
-    )
-
-
-def _instances(stack: ShortAxisStack, z: int) -> tuple[str, ...]:
-    cells = (row[z] for row in stack.sources)
-    return tuple(dict.fromkeys(cell.sop_instance_uid for cell in cells if cell is not None))
-
-
-def _quality(case: Case) -> Iterator[QualityCheck]:
-    for finding in case.quality:
-        yield QualityCheck(
-            check=finding.check,
-            verdict=finding.verdict,
-            reason=finding.reason,
-            value=finding.value,
-            biomarkers=(*finding.withholds, *finding.concerns),
-        )
-
-
-def _source_header_check(stack: ShortAxisStack) -> Iterator[QualityCheck]:
-    """Note what results could not take over from the source headers; no verdict on the numbers."""
-    notes = header_notes(stack)
-    if notes:
-        yield QualityCheck(
-            check="source_headers", verdict=Verdict.OK, reason="; ".join(notes), value=None
-        )
-
-
-def _provenance(case: Case, numeric_backend: str) -> Provenance:
-    models = [
-        ModelFinding(
-            name=model.name,
-            version=model.version,
-            weights_sha256=model.weights_sha256,
-            licence=model.licence,
-        )
-        for model in models_of(case)
-    ]
-    devices = [stage.device for stage in case.provenance if stage.models]
-    return Provenance(
-        models=tuple(models),
-        versions=_versions(),
-        seconds={stage.stage: stage.seconds for stage in case.provenance},
-        device=devices[-1] if devices else "",
-        numeric_backend=numeric_backend,
-    )
-
-
-def _versions() -> dict[str, str]:
-    return {
-        "dicom-node": SOFTWARE_VERSION,
-        "python": platform.python_version(),
-        **{library: version(library) for library in _LIBRARIES},
-    }
-
-
-def _object(item: ResultObject) -> ObjectFinding:
-    return ObjectFinding(
-        path=None,
-        sop_class_uid=item.sop_class_uid,
-        sop_instance_uid=item.sop_instance_uid,
-        role=item.role,
-        segments=item.segments,
-    )

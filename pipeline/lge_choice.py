@@ -26,8 +26,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from pipeline.belonging import checked_axes, images, slices_along
 from pipeline.case import LeftOut
-from pipeline.grid import Grid, arranged_grid, checked_axes, images, slices_along
+from pipeline.grid import Grid, arranged_grid
 from pipeline.headers import InstanceHeader
 from pipeline.phases import Cell, TimedCell
 
@@ -88,7 +89,7 @@ def choose(headers: Iterable[InstanceHeader]) -> LgeChoice:
     Raises
     ------
     Rejection
-        As `pipeline.grid.checked_axes`; ``no_images``, too, when all are phase maps.
+        As `pipeline.belonging.checked_axes`; ``no_images``, too, when all are phase maps.
     """
     cells = images(headers)
     kinds = {id(cell): kind_of(cell.instance, cell.frame.component) for cell in cells}

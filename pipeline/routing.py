@@ -11,13 +11,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from config.schema import RouteSettings
-from pipeline.case import Float64
-from pipeline.grid import (
+from pipeline.belonging import (
     frames_of_reference_say_nothing,
     images,
     lies_somewhere,
     slices_along,
 )
+from pipeline.case import Float64
 from pipeline.headers import InstanceHeader
 from pipeline.lge_choice import Kind, kind_of
 from pipeline.phases import TRIGGER_TIME, Cell, timed, usual_span_ms

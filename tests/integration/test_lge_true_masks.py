@@ -18,10 +18,10 @@ from dicom_node.phantom_lge import write_lge_study
 from pipeline.assemble import assemble, assemble_lge
 from pipeline.case import LV_CAVITY, LV_MYOCARDIUM, NO_REFLOW, SCAR, LgeCase
 from pipeline.companion import companion_of
-from pipeline.findings import completed_findings
 from pipeline.headers import InstanceHeader, read_header
 from pipeline.results import write_results
 from pipeline.routing import Proposal, propose
+from pipeline.stated import completed_findings
 from tests.unit.pipeline.cine_cases import oracle_pipeline
 from tests.unit.pipeline.lge_cases import lge_pipeline
 from tests.unit.pipeline.result_cases import CONTEXT, conformance_errors, saved, tool_output

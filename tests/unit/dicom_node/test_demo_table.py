@@ -9,7 +9,7 @@ from rich.console import Console
 from dicom_node.demo import read_truth, result_table
 from dicom_node.phantom import write_cine_study
 from pipeline.case import QualityFinding, Verdict
-from pipeline.findings import completed_findings
+from pipeline.stated import completed_findings
 from tests.unit.pipeline.result_cases import VALUES, make_case
 
 

@@ -15,14 +15,13 @@ from pipeline.findings import (
     BiomarkerFinding,
     Findings,
     SeriesFindings,
-    completed_findings,
     findings_schema,
-    uncompleted_findings,
     write_findings,
 )
 from pipeline.results import write_results
 from pipeline.results.codes import QUANTITIES, UNITS
 from pipeline.results.source import tolerant_headers
+from pipeline.stated import completed_findings, uncompleted_findings
 from tests.unit.pipeline.lge_cases import lge_case
 from tests.unit.pipeline.result_cases import (
     CONTEXT,

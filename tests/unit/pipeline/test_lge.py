@@ -8,10 +8,11 @@ import pytest
 from pipeline.case import LV_CAVITY, LV_MYOCARDIUM, NO_REFLOW, SCAR, LeftOut, LgeCase, Verdict
 from pipeline.companion import companion_of
 from pipeline.errors import NotYetCovered, Rejection
-from pipeline.findings import SeriesFindings, completed_findings
+from pipeline.findings import SeriesFindings
 from pipeline.results import write_results
 from pipeline.stages.scar_biomarkers import OUTLINED
 from pipeline.stages.transmurality import TRANSMURALITY
+from pipeline.stated import completed_findings
 from tests.unit.pipeline.cine_cases import finding, label_stack, oracle_pipeline, value, withheld
 from tests.unit.pipeline.lge_cases import (
     CAVITY,

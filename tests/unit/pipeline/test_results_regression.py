@@ -8,8 +8,8 @@ import numpy as np
 import pydicom
 import pytest
 
-from pipeline.findings import completed_findings
 from pipeline.results import write_results
+from pipeline.stated import completed_findings
 from tests.unit.pipeline.result_cases import (
     CONTEXT,
     ED,
