@@ -27,7 +27,7 @@ from models.synthetic.lge import NO_REFLOW, SCAR, SyntheticLge, synthesise_lge
 MAGNITUDE_DESCRIPTION = "Synthetic LGE SAX"
 PSIR_DESCRIPTION = "Synthetic LGE SAX PSIR"
 
-_PSIR_OFFSET = 2048  # stored value of no signal
+_PSIR_OFFSET = 1024  # stored value of no signal
 _BETWEEN_IMAGES = timedelta(seconds=10)
 _FLIP_DEG = 25.0
 _BREATH_SHIFT_MM = 8.0
