@@ -121,7 +121,8 @@ class Sweeper:
         known = self._known.get(study.study_instance_uid)
         if known is None or known.changes != study.changes:
             known, waiting = self._assess(study, known.counted if known else {}, now)
-        for stack in waiting:
+        # Cine before late enhancement, whose report takes it in.
+        for stack in sorted(waiting, key=lambda stack: stack.pipeline == "lge"):
             self._start_if_complete(stack, known, now)
 
     def _assess(

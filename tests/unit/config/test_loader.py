@@ -84,3 +84,20 @@ def test_routes_to_a_disabled_pipeline_are_not_active(tmp_path: Path) -> None:
     assert load_settings(None, {}).active_routes
     disabled = load_settings(write(tmp_path, "[pipelines.cine]\nenabled = false"), {})
     assert not disabled.active_routes
+
+
+def test_networks_are_those_of_the_enabled_pipelines_each_once(tmp_path: Path) -> None:
+    cine = load_settings(None, {}).pipelines
+    assert cine.networks == cine.cine.networks
+    both = load_settings(
+        write(
+            tmp_path,
+            '[pipelines.cine]\nslice_classifier = "seen"\n'
+            '[pipelines.lge]\nenabled = true\nlocaliser = "heart_localiser"\nsegmenter = "scar"\n'
+            'slice_classifier = "localiser"',
+        ),
+        {},
+    )
+    segmenter = both.pipelines.cine.segmenter
+    assert both.pipelines.networks == ("heart_localiser", "seen", segmenter, "scar")
+    assert [route.pipeline for route in both.active_routes] == ["cine", "lge"]

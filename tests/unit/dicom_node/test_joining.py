@@ -116,10 +116,10 @@ def test_late_enhancement_is_reported_again_once_the_cine_is_measured(world: Wor
 
 
 def test_a_cine_that_was_there_before_wakes_nothing(world: World) -> None:
-    world.store([*cine(), *lge()])
+    world.store([*lge(), *cine()])
     world.sweep()
     world.sweep(QUIET)
-    finish(world, "cine", "2.25.2")
+    finish(world, "cine", "2.25.2")  # queued first, whatever came first
     assert wake_unjoined(world.storage, STUDY, world.now) == ()
     finish(world, "lge", "2.25.1", joined="2.25.2")
     assert wake_unjoined(world.storage, STUDY, world.now) == ()
