@@ -222,6 +222,12 @@ def train(  # noqa: PLR0917 - the options of a command
             help="Weights to start from (.npz of a model, or a checkpoint); else random ones.",
         ),
     ] = None,
+    refit: Annotated[
+        bool,
+        typer.Option(
+            "--refit", help="On all patients but those never fitted, once figures were taken."
+        ),
+    ] = False,
     device: DeviceOption = "auto",
 ) -> None:  # fmt: skip
     """Train a model; goes on from the last checkpoint in the output folder.
@@ -239,9 +245,9 @@ def train(  # noqa: PLR0917 - the options of a command
     chosen = tuple(sets) if sets else SETS
     folder = run(
         model, data, output, steps=steps, seed=seed, sets=chosen, initial=initial,
-        device=choose_device(device),
+        refit=refit, device=choose_device(device),
     )  # fmt: skip
-    export(model, data, output, version="untested", folder=folder, sets=chosen)
+    export(model, data, output, version="untested", folder=folder, sets=chosen, refit=refit)
     typer.echo(f"Weights and card: {folder}")
     typer.echo(f"Measure them: dicom-node evaluate {model} --weights {folder} ...")
 

@@ -113,6 +113,23 @@ DATA_OF_SET: Mapping[str, str] = {
     "synthetic_lge": "Synthetic late enhancement of this product (models.synthetic), Apache-2.0",
 }
 
+_REFITTED: Mapping[str, tuple[str, str]] = {
+    "acdc": ("70 of the patients 001-100 (models/split.json)", "all patients 001-100"),
+    "sunnybrook": ("20 patients (models/split.json)", "all patients but those never fitted"),
+}
+REFIT_NOTE = (
+    " Refitted on every patient after the figures of this card were taken with the test patients "
+    "held out; they are not figures of these very weights."
+)
+
+
+def data_of_set(dataset: str, *, refit: bool = False) -> str:
+    """What the card says of a set that the weights were fitted on."""
+    text = DATA_OF_SET[dataset]
+    if refit and dataset in _REFITTED:
+        return text.replace(*_REFITTED[dataset])
+    return text
+
 
 def fitted_sets(card: Card) -> frozenset[str]:
     """Names of the sets that the weights of a card were fitted on, read from its `data`."""

@@ -22,6 +22,8 @@ _SYNTHETIC: dict[str, Callable[[Part], Iterator[LabelledSlice]]] = {
     "synthetic_lge": synthetic_lge_slices,
 }
 SETS = (*ADAPTERS, *_SYNTHETIC, "studies")
+REFIT = "prepared-refit"
+"""Folder of a run for the array files of `prepare_refit`."""
 _IS_THERE: dict[str, Callable[[Path], bool]] = {
     "acdc": acdc.is_there,
     "mnms": mnms.is_there,
@@ -85,6 +87,25 @@ def fitting_slices(data: Path, dataset: str, part: Part) -> Iterator[LabelledSli
         split.refuse_unfit(dataset, patients(data, dataset, part))
     for slices in slices_by_patient(data, dataset, part, logged(dataset)):
         yield from slices
+
+
+def prepare_refit(data: Path, output: Path, sets: tuple[str, ...]) -> None:
+    """Array files whose training part holds every patient but those that are never fitted.
+
+    For weights that ship after their figures were taken with the test patients held out: there is
+    no patient of these sets left to measure them on. Sets that the split file does not cover keep
+    their parts.
+    """
+    for dataset in (name for name in sets if name in split.sets()):
+        path = output / f"{dataset}-train.npz"
+        if path.is_file() or not is_there(data, dataset):
+            continue
+        parts = (slices_by_patient(data, dataset, part, logged(dataset)) for part in split.PARTS)
+        slices = tuple(entry for patients in parts for found in patients for entry in found)
+        forbidden = {entry.patient for entry in slices} & split.never_fitted()
+        if forbidden:
+            raise SplitError(f"not for fitting: {', '.join(sorted(forbidden))}")
+        write_slices(path, slices)
 
 
 def prepare(

@@ -15,8 +15,16 @@ from torch import nn
 from models.predict import grid_of, lv_evidence
 from models.preprocess import CropGrid, crop, normalise
 from models.registry import WEIGHTS_FOLDER, Card, build, card, save_weights
-from models.training.cards import DATA_OF_SET, LICENCE, OTHER_TEXTS, TEXTS, write_card
-from models.training.data import prepare
+from models.training.cards import (
+    DATA_OF_SET,
+    LICENCE,
+    OTHER_TEXTS,
+    REFIT_NOTE,
+    TEXTS,
+    data_of_set,
+    write_card,
+)
+from models.training.data import REFIT, prepare
 from models.training.emidec import as_hearts
 from models.training.measure import scar_percent
 from models.training.recipes import RECIPES
@@ -32,6 +40,7 @@ def export(
     version: str,
     folder: Path = WEIGHTS_FOLDER,
     sets: Collection[str] = tuple(DATA_OF_SET),
+    refit: bool = False,
 ) -> Card:
     """Write weights and card of a run; figures are added by `add_metrics` once measured.
 
@@ -47,13 +56,22 @@ def export(
         Where they go.
     sets : collection of str
         Sets the run was told to fit on; the card names those of them that were there.
+    refit : bool
+        The run fitted every patient: its card keeps the figures of the one that is in `folder`,
+        if there is one, which were taken before.
     """
     recipe = RECIPES[model]
     stored = torch.load(output / model / "checkpoint.pt", map_location="cpu", weights_only=True)
     network = build(recipe.architecture, recipe.parameters)
     network.load_state_dict(stored["average"])
     network.eval()
-    prepared = output / "prepared"
+    prepared = output / (REFIT if refit else "prepared")
+    texts = dict(TEXTS.get(model, OTHER_TEXTS))
+    metrics: Mapping[str, Any] = {"steps": stored["step"]}
+    if refit:
+        texts["limits"] += REFIT_NOTE
+        if (folder / f"{model}.toml").is_file():
+            metrics = card(model, folder).metrics
     chosen = tuple(name for name in sets if name in recipe.sets)
     calibration: Mapping[str, float] = {}
     if recipe.task == "localisation":
@@ -73,15 +91,15 @@ def export(
         version=version,
         task=recipe.task,
         licence=LICENCE,
-        data=tuple(DATA_OF_SET[entry] for entry in fitted),
+        data=tuple(data_of_set(entry, refit=refit) for entry in fitted),
         architecture=recipe.architecture,
         parameters=recipe.parameters,
         input=recipe.input,
         calibration=calibration,
-        metrics={"steps": stored["step"]},
+        metrics=metrics,
         weights_file=f"{model}.npz",
         weights_sha256=save_weights(network, folder / f"{model}.npz"),
-        **TEXTS.get(model, OTHER_TEXTS),
+        **texts,
     )
     write_card(written, folder)
     return written
@@ -200,13 +218,14 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("output", type=Path)
     parser.add_argument("--version", required=True)
+    parser.add_argument("--refit", action="store_true", help="the run was a refit")
     parser.add_argument("--figures", type=Path, help="evaluation to put on the card instead")
     given = parser.parse_args()
     if given.figures:
         figures = json.loads(given.figures.read_text(encoding="utf-8"))
         add_metrics(given.model, figures["card"])
     else:
-        export(given.model, given.data, given.output, version=given.version)
+        export(given.model, given.data, given.output, version=given.version, refit=given.refit)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import torch
 
 from models.initial import load_initial
 from models.registry import WeightsError, build
-from models.training.data import SETS
+from models.training.data import REFIT, SETS, prepare_refit
 from models.training.loop import fit
 from models.training.recipes import RECIPES
 
@@ -25,6 +25,7 @@ def train(
     device: str = "cpu",
     sets: tuple[str, ...] = SETS,
     initial: Path | None = None,
+    refit: bool = False,
     say: Callable[[str], None] = print,
 ) -> Path:
     """Train a model, or go on where an earlier call with the same output stopped.
@@ -45,6 +46,9 @@ def train(
         Sets to fit on, as far as the recipe can.
     initial : Path, optional
         Weights to start from (`models.initial.load_initial`); a run that goes on has its own.
+    refit : bool
+        Fit on every patient but those that are never fitted, once the figures were taken: array
+        files in `prepared-refit`. For networks that learn from labelled slices.
     say : callable
         Told the progress.
 
@@ -67,7 +71,10 @@ def train(
         recipe.settings, steps=steps or recipe.settings.steps, seed=seed, threads=threads
     )
     chosen = tuple(name for name in sets if name in recipe.sets)
-    task = recipe.load(data, output / "prepared", chosen)
+    prepared = output / (REFIT if refit else "prepared")
+    if refit:
+        prepare_refit(data, prepared, chosen)
+    task = recipe.load(data, prepared, chosen)
     torch.manual_seed(seed)
     network = build(recipe.architecture, recipe.parameters)
     if initial is not None:
@@ -88,6 +95,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--initial", type=Path)
     parser.add_argument("--sets", nargs="+", default=SETS)
+    parser.add_argument("--refit", action="store_true")
     given = vars(parser.parse_args())
     train(**given | {"sets": tuple(given["sets"])})
 

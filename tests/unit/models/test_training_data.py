@@ -1,13 +1,16 @@
 """Adapters of the labelled sets, on files made here and on the real ones."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from nibabel.nifti1 import Nifti1Image
 from PIL import Image
 
-from models.split import patients
+from models import split
+from models.split import PARTS, SplitError, never_fitted, patients
 from models.training import acdc, sunnybrook, synthetic
-from models.training.data import prepare
+from models.training.data import ADAPTERS, prepare, prepare_refit
 from models.training.slices import allowed_bits, read_slices, write_slices
 
 
@@ -94,6 +97,24 @@ def test_slices_survive_the_array_file(invented_slices, tmp_path):
 
 def test_an_absent_set_is_left_out(tmp_path):
     assert prepare(tmp_path, tmp_path / "prepared", "train", ("acdc", "sunnybrook")) == ()
+
+
+def test_a_refit_takes_every_patient_but_those_never_fitted(invented_slices, tmp_path, monkeypatch):
+    def some(_data, names):
+        yield from (
+            replace(invented_slices[0], dataset="sunnybrook", patient=name) for name in names
+        )
+
+    monkeypatch.setitem(ADAPTERS, "sunnybrook", some)
+    (tmp_path / "sunnybrook").mkdir()
+    prepare_refit(tmp_path, tmp_path / "prepared", ("sunnybrook", "mnms"))
+    slices = prepare(tmp_path, tmp_path / "prepared", "train", ("sunnybrook",))
+    fitted = {entry.patient for entry in slices}
+    assert fitted == {name for part in PARTS for name in patients("sunnybrook", part)}
+    assert not fitted & never_fitted()
+    monkeypatch.setattr(split, "patients", lambda *_: tuple(never_fitted()))
+    with pytest.raises(SplitError, match="not for fitting"):
+        prepare_refit(tmp_path, tmp_path / "again", ("sunnybrook",))
 
 
 def test_synthetic_hearts_of_a_seed_are_the_same_and_lie_where_labels_say():

@@ -112,6 +112,12 @@ def test_train_export_and_load(invented_slices, tmp_path, monkeypatch):
     )
     assert alone.data == (export_module.DATA_OF_SET["acdc"],)
     export_module.add_metrics("tiny", {"test_acdc": {"patients": 3}}, tmp_path / "weights")
+    (tmp_path / "prepared").rename(tmp_path / export_module.REFIT)
+    refitted = export_module.export(
+        "tiny", nowhere, tmp_path, version="10", folder=tmp_path / "weights", refit=True
+    )
+    assert not any("split.json" in entry for entry in refitted.data)
+    assert refitted.limits.endswith(export_module.REFIT_NOTE)
     network, found = load("tiny", tmp_path / "weights")
     assert found.metrics == {"steps": 12, "test_acdc": {"patients": 3}}
     stored = torch.load(folder / "checkpoint.pt", weights_only=True)["average"]
