@@ -83,8 +83,8 @@ def test_magnitudes_count_where_phase_sensitive_images_are_of_fewer_slices():
 
 
 def test_a_slice_taken_again_counts_as_taken_last():
-    again = image(2, uid="9.2", ti=310.0, acquired_at="20200101100500")
-    assert chosen([*stack(), again])[2] == "9.2"
+    again = image(2, uid="0.2", ti=310.0, acquired_at="20200101100500")
+    assert chosen([*stack(), again])[2] == "0.2"
     assert reasons([*stack(), again]) == {f"{SERIES}.2": "a later image of the same slice counts"}
 
 
