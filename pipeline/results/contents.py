@@ -145,22 +145,22 @@ def _cine(case: CineCase) -> Contents:
     if case.regression is not None:
         lv, lv_stage = LV_EXPLANATION, "regression"
     return Contents(
-        _CINE,
-        9001,
-        phases,
-        (*_cine_drawings(case, phases), *_explanations(case, phases)),
-        (
+        analysis=_CINE,
+        report_number=9001,
+        phases=phases,
+        drawings=(*_cine_drawings(case, phases), *_explanations(case, phases)),
+        structures=(
             StructureGroup(END_DIASTOLE, lv, ("lv_edv",), lv_stage),
             StructureGroup(END_SYSTOLE, lv, ("lv_esv",), lv_stage),
             StructureGroup(END_DIASTOLE, LV_MYOCARDIUM, ("lv_mass",)),
             StructureGroup(END_DIASTOLE, RV_CAVITY, ("rv_edv",)),
             StructureGroup(END_SYSTOLE, RV_CAVITY, ("rv_esv",)),
         ),
-        CINE_DERIVED,
-        (),
-        (*_cine_method(case), *_cine_phases(case, phases)),
-        case.biomarkers,
-        case.quality,
+        derived=CINE_DERIVED,
+        findings=(),
+        comments=(*_cine_method(case), *_cine_phases(case, phases)),
+        biomarkers=case.biomarkers,
+        quality=case.quality,
     )
 
 
@@ -217,23 +217,22 @@ def _explanations(case: CineCase, phases: tuple[tuple[KeyPhase, int], ...]) -> I
 
 def _lge(case: LgeCase) -> Contents:
     drawn, beside = case.segmentation, case.companion
-    drawings = () if drawn is None else (_lge_drawing(drawn.labels[0]),)
     return Contents(
-        _LGE,
-        9006,
-        ((LATE_ENHANCEMENT, 0),),
-        drawings,
-        (
+        analysis=_LGE,
+        report_number=9006,
+        phases=((LATE_ENHANCEMENT, 0),),
+        drawings=() if drawn is None else (_lge_drawing(drawn.labels[0]),),
+        structures=(
             StructureGroup(LATE_ENHANCEMENT, LV_CAVITY, ()),
             StructureGroup(LATE_ENHANCEMENT, LV_MYOCARDIUM, ("lge_lv_mass",)),
             StructureGroup(LATE_ENHANCEMENT, SCAR, ("scar_mass_network", "scar_percent_network")),
             StructureGroup(LATE_ENHANCEMENT, NO_REFLOW, ("no_reflow_mass",)),
         ),
-        LGE_DERIVED if beside is None else (*LGE_DERIVED, *_OF_CINE),
-        (*_no_scar(case), *_cine_doubts(case)),
-        (*_lge_images(case), *_cine_report(case)),
-        case.biomarkers if beside is None else (*case.biomarkers, *beside.biomarkers),
-        case.quality if beside is None else (*case.quality, *beside.quality),
+        derived=LGE_DERIVED if beside is None else (*LGE_DERIVED, *_OF_CINE),
+        findings=(*_no_scar(case), *_cine_doubts(case)),
+        comments=(*_lge_images(case), *_cine_report(case)),
+        biomarkers=case.biomarkers if beside is None else (*case.biomarkers, *beside.biomarkers),
+        quality=case.quality if beside is None else (*case.quality, *beside.quality),
     )
 
 
