@@ -30,7 +30,9 @@ def _sometimes(changed: Tensor, images: Tensor, share: float, generator: Generat
     return torch.where(chosen, changed, images)
 
 
-def random_matrix(generator: Generator, scale: float) -> Tensor:
+def random_matrix(
+    generator: Generator, scale: float, *, turned: float = 0.4, mirrored: float = 0.5
+) -> Tensor:
     """Rotation, mirror, scale and shear of offsets (y, x) in mm; float [2, 2].
 
     Parameters
@@ -38,15 +40,17 @@ def random_matrix(generator: Generator, scale: float) -> Tensor:
     generator : Generator
     scale : float
         Largest factor by which an axis grows or shrinks.
+    turned, mirrored : float
+        Share of draws at any angle, the others within half a radian; share of mirrored ones.
     """
-    if uniform(0, 1, generator) < 0.4:
+    if uniform(0, 1, generator) < turned:
         angle = uniform(-math.pi, math.pi, generator)
     else:
         angle = uniform(-0.5, 0.5, generator)
     common = scale ** uniform(-1, 1, generator)
     stretch = scale ** (0.4 * uniform(-1, 1, generator))
     shear = uniform(-0.15, 0.15, generator)
-    mirror = -1.0 if uniform(0, 1, generator) < 0.5 else 1.0
+    mirror = -1.0 if uniform(0, 1, generator) < mirrored else 1.0
     cos, sin = math.cos(angle), math.sin(angle)
     rotation = torch.tensor([[cos, -sin], [sin, cos]])
     form = torch.tensor([[common * stretch, shear], [0.0, mirror * common / stretch]])

@@ -5,8 +5,9 @@ Cases are named `Case_N...` (no infarct) and `Case_P...`. Every slice shows the 
 
 Read from `emidec`, `EMIDEC`, `emidec-dataset-1.0.1` or the data folder itself, as published
 (`Case_P001/Images/Case_P001.nii.gz`, with `Contours` beside `Images`) or as PNG
-(`images/Case_P001_slice000.png`, with `labels` beside `images`). PNG tell no spacing, and the
-copy at hand is stretched along one axis, by up to two, each case otherwise: the spacing is set so
+(`images/Case_P001_slice000.png`, with `labels` beside `images`). The PNG at hand lie mirrored about
+a diagonal; they are turned back, so that the RV is to the left of the LV as in ACDC. They tell no
+spacing and are stretched along one axis, by up to two, each case otherwise: the spacing is set so
 that the LV is as high as wide, as it is in ACDC to within a tenth, and 1.4 mm in the geometric
 mean, at which these hearts are as large as those of ACDC.
 """
@@ -22,7 +23,7 @@ from models.training.acdc import slices_of_volume
 from models.training.cases import CaseError, LabelledVolume
 from models.training.nifti import our_labels, read_nifti
 from models.training.png import read_png
-from models.training.slices import LabelledSlice, allowed_bits
+from models.training.slices import LabelledSlice, UInt8, allowed_bits
 
 ASSUMED_SPACING_MM = 1.4
 ASSUMED_SLICE_SPACING_MM = 10.0
@@ -88,8 +89,8 @@ def _of_nifti(folder: Path) -> LabelledVolume:
 
 
 def _of_pictures(patient: str, paths: list[Path]) -> LabelledVolume:
-    images = [read_png(path) for path in paths]
-    labels = [read_png(path.parents[1] / "labels" / path.name) for path in paths]
+    images = [_turned(read_png(path)) for path in paths]
+    labels = [_turned(read_png(path.parents[1] / "labels" / path.name)) for path in paths]
     if len({image.shape for image in (*images, *labels)}) > 1:
         raise CaseError("its slices and labels differ in shape")
     if max(int(label.max()) for label in labels) > max(_LV):
@@ -103,6 +104,11 @@ def _of_pictures(patient: str, paths: list[Path]) -> LabelledVolume:
         phase="lge",
         spacing_is_known=False,
     )
+
+
+def _turned(image: UInt8) -> UInt8:
+    """Mirrored about the diagonal from lower left to upper right."""
+    return image[::-1, ::-1].T
 
 
 def _spacing_of_round_heart(lv: npt.NDArray[np.bool_]) -> tuple[float, float]:

@@ -1,7 +1,9 @@
 """The one training loop of all models."""
 
 import json
+import os
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
@@ -78,18 +80,19 @@ def fit(
 def _batches(
     task: Task, settings: TrainSettings, steps: range
 ) -> Iterator[tuple[torch.Tensor, tuple[torch.Tensor, ...]]]:
-    """The batch of each step; the next one is drawn while the network learns from this one."""
+    """The batch of each step; the next ones are drawn while the network learns from this one."""
 
     def draw(step: int) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
         generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + step)
         return task.random_batch(settings.batch, generator)
 
-    with ThreadPoolExecutor(max_workers=1) as drawer:
-        ahead = drawer.submit(draw, steps.start)
+    workers = max((os.cpu_count() or 1) // 4, 1)
+    with ThreadPoolExecutor(max_workers=workers) as drawers:
+        ahead = deque(drawers.submit(draw, step) for step in steps[:workers])
         for step in steps:
-            batch = ahead.result()
-            if step + 1 < steps.stop:
-                ahead = drawer.submit(draw, step + 1)
+            batch = ahead.popleft().result()
+            if step + workers < steps.stop:
+                ahead.append(drawers.submit(draw, step + workers))
             yield batch
 
 

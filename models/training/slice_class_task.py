@@ -57,7 +57,7 @@ class ClassSampling:
     patched_share: float
     showing: Mapping[str, float]
     empty: Mapping[str, float]
-    max_shift_mm: float = 70.0
+    max_shift_mm: float = 50.0
     max_scale: float = 1.2
 
 
@@ -127,7 +127,7 @@ class SliceClassTask:
             place + uniform(-reach, reach, generator) / spacing
             for place, spacing in zip(entry.centre_yx, entry.pixel_spacing_mm, strict=True)
         )
-        matrix = random_matrix(generator, sampling.max_scale)
+        matrix = random_matrix(generator, sampling.max_scale, turned=0.1, mirrored=0.1)
         image, allowed, inside = laid(entry, (row, column), matrix)
         if entry.shows_lv and (not shows or uniform(0, 1, generator) < sampling.patched_share):
             image = patched(image, allowed, generator, over_heart=not shows)
@@ -197,9 +197,9 @@ def class_recipe(
 
 LGE_SLICES = ClassSampling(
     lge_share=0.65,
-    patched_share=0.4,
+    patched_share=0.3,
     showing={"acdc": 0.4, "mnms": 0.4, "emidec": 0.4, "synthetic": 0.1, "synthetic_lge": 0.1},
-    empty={"acdc": 0.45, "mnms": 0.45, "emidec": 0.3, "synthetic": 0.12, "synthetic_lge": 0.13},
+    empty={"acdc": 0.5, "mnms": 0.5, "emidec": 0.25, "synthetic": 0.12, "synthetic_lge": 0.13},
 )
 CINE_SLICES = ClassSampling(
     lge_share=0.0,
@@ -211,7 +211,7 @@ SLICE_SETS = tuple(LGE_SLICES.showing)
 PAPER_SETTINGS = TrainSettings(
     steps=2_000, batch=16, learning_rate=1e-4, optimiser="adam", average_decay=0.0, weight_decay=0.0
 )
-_SHIPPED_SETTINGS = TrainSettings(steps=3_000, batch=16)
+_SHIPPED_SETTINGS = TrainSettings(steps=8_000, batch=16, learning_rate=1e-3)
 SLICE_CLASS_RECIPES: Mapping[str, Recipe] = {
     name: class_recipe("slice_cnn", {"arrangement": 2}, sampling, _SHIPPED_SETTINGS)
     for name, sampling in (("lge_slices", LGE_SLICES), ("cine_slices", CINE_SLICES))

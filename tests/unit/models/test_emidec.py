@@ -51,15 +51,16 @@ def test_png_come_from_base_to_apex_with_their_codes(tmp_path):
     labels = write_png(tmp_path)
     assert is_there(tmp_path, "emidec")
     case = emidec.read_case(tmp_path, "Case_P001")
-    np.testing.assert_array_equal(case.labels, labels[::-1])
-    np.testing.assert_array_equal(case.images, labels[::-1] * 50 + 10)
+    turned = labels[::-1, ::-1, ::-1].transpose(0, 2, 1)
+    np.testing.assert_array_equal(case.labels, turned)
+    np.testing.assert_array_equal(case.images, turned * 50 + 10)
     assert (case.phase, case.group, case.spacing_is_known) == ("lge", "infarct", False)
 
 
 def test_a_stretched_heart_becomes_round(tmp_path):
     write_png(tmp_path, height=24, width=12)
     rows_mm, columns_mm = emidec.read_case(tmp_path, "Case_P001").pixel_spacing_mm
-    assert columns_mm / rows_mm == pytest.approx(2, rel=0.06)
+    assert rows_mm / columns_mm == pytest.approx(2, rel=0.06)
     assert rows_mm * columns_mm == pytest.approx(1.4**2)
 
 
