@@ -37,6 +37,13 @@ def test_every_comparison_of_the_design_is_there_once():
     }
 
 
+def test_each_network_is_the_one_of_its_name():
+    with torch.device("meta"):
+        kinds = {run.network: type(run.build()).__name__ for run in runs()}
+    small = dict.fromkeys(("A1", "A2", "A3"), "SliceCNN")
+    assert kinds == small | {name: name for name in ("SqueezeNet", "AlexNet", "GoogLeNet")}
+
+
 def test_folds_are_even_and_keep_a_patient_together():
     names = [f"patient{number:03d}" for number in range(43)]
     folds = fold_of(names * 3)
