@@ -98,7 +98,7 @@ def draw_lesion(random: np.random.Generator, heart: Heart, core: bool | None) ->
         half_angle=float(np.radians(uniform(50, 70))),
         middle_mm=float(heart.base_mm[0]) + length_mm * uniform(0.4, 0.55),
         half_length_mm=length_mm * uniform(0.33, 0.42),
-        depth=uniform(0.85, 1.0) if has_core else uniform(0.65, 1.0),
+        depth=uniform(0.85, 1.0) if has_core else uniform(0.7, 1.0),
         core=has_core,
     )
 

@@ -109,7 +109,7 @@ def synthesise_lge(
     columns: int = 224,
     pixel_spacing_mm: tuple[float, float] = (1.4, 1.4),
     slice_spacing_mm: float = 10.0,
-    slice_thickness_mm: float = 6.0,
+    slice_thickness_mm: float = 5.0,
     scar: bool = True,
     no_reflow: bool | None = None,
     contrast_to_noise: float | None = None,
@@ -128,7 +128,7 @@ def synthesise_lge(
         Whether the scar has a dark core; default: drawn.
     contrast_to_noise : float, optional
         Signal of scar over remote myocardium, relative to the noise of a channel; default: drawn
-        between 6.5 and 8.
+        between 7 and 8.
 
     Raises
     ------
@@ -166,7 +166,7 @@ def synthesise_lge(
         if lesion is not None:
             _label_lesion(labels[z], lesion, scene, view, level_mm)
     contrast = _SCAR_INTENSITY * (1 - signals["remote"])
-    ratio = contrast_to_noise or float(for_physics.uniform(6.5, 8))
+    ratio = contrast_to_noise or float(for_physics.uniform(7, 8))
     lge = SyntheticLge(
         signal=signal * np.float32(_SCAR_INTENSITY),
         labels=labels,
