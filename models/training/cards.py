@@ -116,6 +116,7 @@ DATA_OF_SET: Mapping[str, str] = {
 _REFITTED: Mapping[str, tuple[str, str]] = {
     "acdc": ("70 of the patients 001-100 (models/split.json)", "all patients 001-100"),
     "sunnybrook": ("20 patients (models/split.json)", "all patients but those never fitted"),
+    "emidec": ("56 of 80 cases (models/split.json)", "all 80 cases"),
 }
 REFIT_NOTE = (
     " Refitted on every patient after the figures of this card were taken with the test patients "

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from models.split import PARTS, SplitError, never_fitted, patients, refuse_unfit, sets
+from models.training.cards import data_of_set
 from models.training.data import ADAPTERS, fitting_slices
 from models.training.emidec import SAME_EXAM
 from models.training.synthetic import SEEDS
@@ -23,6 +24,12 @@ def test_no_patient_is_on_two_sides():
 def test_an_exam_that_is_there_twice_is_on_one_side():
     for pair in SAME_EXAM.items():
         assert any(set(pair) <= set(patients("emidec", part)) for part in PARTS)
+
+
+def test_a_card_names_the_split_of_each_set_unless_all_were_fitted():
+    for dataset in sets():
+        assert "models/split.json" in data_of_set(dataset)
+        assert "models/split.json" not in data_of_set(dataset, refit=True)
 
 
 def test_never_fitted_patients_are_in_no_part():
