@@ -19,7 +19,6 @@ import numpy.typing as npt
 
 from pipeline.case import Float64, Mask
 
-SEGMENTS = tuple(range(1, 17))
 NO_INSERTION = "the insertions of the right ventricle are not known"
 
 _BASAL = (2, 3, 4, 5, 6, 1)  # from the anterior insertion over the septum
