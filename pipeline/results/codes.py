@@ -138,26 +138,26 @@ SCAR_METHODS: Mapping[str, Code] = {
 _SCAR_NAMES = {"network": "Network", "2sd": "2 SD", "5sd": "5 SD", "fwhm": "FWHM"}
 # PS3.16 CID 3717, numbered as by Cerqueira and others (Circulation 2002;105:539).
 AHA_SEGMENTS: Mapping[int, Code] = {
-    number: Code(value, "SCT", f"left ventricular {place} segment")
-    for number, (value, place) in enumerate(
+    number: Code(value, "SCT", meaning)
+    for number, (value, meaning) in enumerate(
         (
-            ("264850008", "basal anterior"),
-            ("396482007", "basal anteroseptal"),
-            ("396646008", "basal inferoseptal"),
-            ("264846001", "basal inferior"),
-            ("396652009", "basal inferolateral"),
-            ("396654005", "basal anterolateral"),
-            ("264848000", "mid anterior"),
-            ("396647004", "mid anteroseptal"),
-            ("396649001", "mid inferoseptal"),
-            ("264847005", "mid inferior"),
-            ("396655006", "mid inferolateral"),
-            ("396656007", "mid anterolateral"),
-            ("264844003", "apical anterior"),
-            ("264845002", "apical septal"),
-            ("264849008", "apical inferior"),
-            ("264853005", "apical lateral"),
-            ("128564006", "apex"),
+            ("264850008", "left ventricle basal anterior segment"),
+            ("396482007", "left ventricle basal anteroseptal segment"),
+            ("396646008", "left ventricle basal inferoseptal segment"),
+            ("264846001", "left ventricle basal inferior segment"),
+            ("396652009", "left ventricle basal inferolateral segment"),
+            ("396654005", "left ventricle basal anterolateral segment"),
+            ("264848000", "left ventricle mid anterior segment"),
+            ("396647004", "left ventricle mid anteroseptal segment"),
+            ("396649001", "left ventricle mid inferoseptal segment"),
+            ("264847005", "left ventricle mid inferior segment"),
+            ("396655006", "left ventricle mid inferolateral segment"),
+            ("396656007", "left ventricle mid anterolateral segment"),
+            ("264844003", "left ventricle apical anterior segment"),
+            ("264845002", "left ventricle apical septal segment"),
+            ("264849008", "left ventricle apical inferior segment"),
+            ("264853005", "left ventricle apical lateral segment"),
+            ("128564006", "Apex of left ventricle"),
         ),
         start=1,
     )

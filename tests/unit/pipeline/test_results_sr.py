@@ -13,10 +13,11 @@ from pydicom.sr.coding import Code
 
 from pipeline.case import QualityFinding, Verdict
 from pipeline.results import NODE_MANUFACTURER, write_results
-from pipeline.results.codes import PRIVATE_SCHEME, QUANTITIES, in_report
+from pipeline.results.codes import AHA_SEGMENTS, PRIVATE_SCHEME, QUANTITIES, in_report
 from pipeline.results.source import tolerant_headers
 from pipeline.results.statements import CHECK_TITLES
 from tests.unit.pipeline.cine_cases import OracleRegressor, drawn_case
+from tests.unit.pipeline.lge_cases import lge_case
 from tests.unit.pipeline.result_cases import (
     CONTEXT,
     ED,
@@ -123,11 +124,18 @@ def test_codes_are_those_of_the_dictionaries():
     for name, quantity in QUANTITIES.items():
         code = quantity.code
         if code.scheme_designator == PRIVATE_SCHEME:
-            assert code.value == name
+            parts = zip(code.value.split("_"), name.split("_"), strict=True)
+            assert all(whole.startswith(part) for part, whole in parts)
             continue
         scheme = {"LN": codes.LN, "SCT": codes.SCT}[code.scheme_designator]
         known = [getattr(scheme, keyword) for keyword in scheme.dir()]
         assert [c.meaning for c in known if c == code][:1] == [code.meaning], code
+
+
+def test_sites_of_segments_are_those_of_the_context_group():
+    group = [getattr(codes.cid3717, keyword) for keyword in codes.cid3717.dir()]
+    stated = {code.value: code.meaning for code in AHA_SEGMENTS.values()}
+    assert stated == {code.value: code.meaning for code in group}
 
 
 def test_no_two_quantities_share_a_code_or_a_name():
@@ -381,8 +389,8 @@ def test_texts_are_sentences_in_plain_words():
 
 
 def test_every_check_of_the_chain_has_a_title():
-    checks = {finding.check for finding in drawn_case(OracleRegressor()).quality}
-    assert checks == CHECK_TITLES.keys()
+    cases = (drawn_case(OracleRegressor()), lge_case())
+    assert {finding.check for case in cases for finding in case.quality} == CHECK_TITLES.keys()
 
 
 def test_a_number_known_to_be_biased_says_so_beside_it(tmp_path):
