@@ -155,10 +155,11 @@ def test_scaling_shifting_and_turning_the_image_change_nothing(method: str) -> N
     assert np.count_nonzero(turned != np.rot90(mask, axes=(1, 2))) <= 0.02 * mask.sum()
 
 
-def test_bright_edges_of_the_wall_are_no_scar() -> None:
+def test_bright_edges_of_the_wall_are_neither_scar_nor_remote() -> None:
     image, wall, cavity, _ = ring()
     inner = wall & (np.hypot(*(np.mgrid[:80, :80] - 39.5)) < 19)[None]
     image[inner] = 340  # half blood, half wall
+    assert remote_myocardium(image, wall, cavity).sd == pytest.approx(20, rel=0.2)
     for method in METHODS.values():
         assert not method(image, wall, cavity).mask.any()
 
