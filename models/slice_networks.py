@@ -2,8 +2,9 @@
 
 `SliceCNN` has the three convolutions of the De-CMR study that placed batch normalisation after
 each of them (A2), before each (A3) or nowhere (A1). That study states neither filters nor the
-layers behind them; here each convolution is followed by ReLU and 3x3 max pooling, and behind the
-third the largest answer of each filter, wherever in the slice, decides.
+layers behind them; here each convolution is followed by ReLU and 3x3 max pooling, the same linear
+decision is made at every place behind the third, and the place that speaks most for the LV decides.
+In training it also gives what it says of each place, to be told where the LV is.
 
 - SqueezeNet 1.1: Iandola et al. 2016, arXiv:1602.07360
 - AlexNet: Krizhevsky, arXiv:1404.5997 (2014), the variant in one column
@@ -25,7 +26,7 @@ _NONE, _AFTER, _BEFORE = 1, 2, 3
 
 
 class SliceCNN(nn.Module):
-    """Three convolutions, their largest answers, one decision.
+    """Three convolutions, and one decision at every place.
 
     Parameters
     ----------
@@ -33,10 +34,9 @@ class SliceCNN(nn.Module):
         Batch normalisation: 1 nowhere, 2 after each convolution, 3 before each.
     width : int
         Filters of the first convolution; they double twice.
-    classes : int
     """
 
-    def __init__(self, arrangement: int = 2, width: int = 24, classes: int = 2) -> None:
+    def __init__(self, arrangement: int = 2, width: int = 24) -> None:
         super().__init__()
         channels = (1, width, 2 * width, 4 * width)
         sizes = ((7, 2), (5, 1), (5, 1))
@@ -49,12 +49,14 @@ class SliceCNN(nn.Module):
                 layers.append(nn.BatchNorm2d(after))
             layers += [nn.ReLU(inplace=True), nn.MaxPool2d(3, 2, padding=1)]
         self.features = nn.Sequential(*layers)
-        self.head = nn.Linear(channels[-1], classes)
+        self.head = nn.Conv2d(channels[-1], 1, 1)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Logits [n, classes]."""
-        logits: Tensor = self.head(self.features(images).amax(dim=(2, 3)))
-        return logits
+    def forward(self, images: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        """Logits [n, 2]; in training also the log odds [n, y / 16, x / 16] of the LV by place."""
+        places = self.head(self.features(images))[:, 0]
+        strongest = places.amax(dim=(1, 2)) / 2
+        logits = torch.stack([-strongest, strongest], dim=1)
+        return (logits, places) if self.training else logits
 
 
 class Fire(nn.Module):

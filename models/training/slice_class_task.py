@@ -28,9 +28,12 @@ from models.training.whole_slices import (
     WHOLE_SLICE,
     WholeSlice,
     laid,
+    lv_of,
     patched,
     plain_slices,
 )
+
+_LV_WEIGHT = 8.0  # of a place with LV; about one in twenty is one
 
 Pool = tuple[float, tuple[LabelledSlice, ...]]
 """Share of the draws, and what is drawn from."""
@@ -109,15 +112,17 @@ class SliceClassTask:
         -------
         images : float tensor [size, 1, y, x]
             Normalised as in service.
-        (classes,) : int64 tensor [size]
-            1 where the LV is shown.
+        (classes, lv) : int64 tensor [size], bool tensor [size, 1, y, x]
+            1 where the LV is shown, and where in the slice it is.
         """
         classes = (torch.rand(size, generator=generator) < 0.5).long()
-        images = torch.cat([self._draw(shows, generator) for shows in classes.tolist()])
-        return normalise(change_appearance(images, None, generator)), (classes,)
+        drawn = [self._draw(shows, generator) for shows in classes.tolist()]
+        images = torch.cat([image for image, _ in drawn])
+        lv = torch.cat([mask for _, mask in drawn])
+        return normalise(change_appearance(images, None, generator)), (classes, lv)
 
-    def _draw(self, shows: int, generator: Generator) -> Tensor:
-        """One slice of a class, laid at random; [1, 1, y, x] in 0 to 1."""
+    def _draw(self, shows: int, generator: Generator) -> tuple[Tensor, Tensor]:
+        """One slice of a class, laid at random, in 0 to 1, and its LV; [1, 1, y, x]."""
         sampling, pools = self.sampling, self.pools[shows]
         shares = torch.tensor([share for share, _ in pools])
         _, pool = pools[int(torch.multinomial(shares, 1, generator=generator))]
@@ -133,16 +138,34 @@ class SliceClassTask:
             image = patched(image, allowed, generator, over_heart=not shows)
         if not is_lge(entry) and uniform(0, 1, generator) < sampling.lge_share:
             image = as_lge(image, allowed, inside, generator)
-        return image
+        return image, lv_of(allowed) & bool(shows)
 
     def loss(self, outputs: Any, targets: tuple[Tensor, ...]) -> Tensor:
-        """Cross entropy."""
-        (classes,) = targets
-        return functional.cross_entropy(outputs.float(), classes)
+        """`class_loss`."""
+        return class_loss(outputs, *targets)
 
     def validate(self, network: nn.Module, device: str) -> Mapping[str, float]:
         """Figures over all validation slices together, as `slice_figures` gives them."""
         return slice_figures(network, self.validation, device)
+
+
+def class_loss(outputs: Any, classes: Tensor, lv: Tensor) -> Tensor:
+    """Cross entropy of slices, and of the places where a network speaks of these.
+
+    Parameters
+    ----------
+    outputs : tensor [n, 2] or tuple of tensors [n, 2] and [n, places, places]
+        Logits of the slices, and log odds of the LV by place.
+    classes : int64 tensor [n]
+    lv : bool tensor [n, 1, y, x]
+    """
+    logits, places = outputs if isinstance(outputs, tuple) else (outputs, None)
+    loss = functional.cross_entropy(logits.float(), classes)
+    if places is None:
+        return loss
+    there = functional.adaptive_max_pool2d(lv.float(), places.shape[1:])[:, 0]
+    weight = torch.where(there > 0, _LV_WEIGHT, 1.0)
+    return loss + functional.binary_cross_entropy_with_logits(places.float(), there, weight)
 
 
 def slice_figures(

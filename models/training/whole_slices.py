@@ -63,6 +63,11 @@ def laid(
     return clip_to_unit(image), allowed, inside
 
 
+def lv_of(allowed: Tensor) -> Tensor:
+    """Where LV cavity or LV myocardium is, in the classes of the cine sets; bool."""
+    return torch.isin(allowed, torch.tensor([allowed_bits(1), allowed_bits(2)]))
+
+
 def patched(image: Tensor, allowed: Tensor, generator: Generator, *, over_heart: bool) -> Tensor:
     """Lay a round patch of the same image, as large as the LV, over the LV or over a place beside.
 
@@ -75,8 +80,7 @@ def patched(image: Tensor, allowed: Tensor, generator: Generator, *, over_heart:
     over_heart : bool
         Covered, the slice shows no LV; a patch beside it changes nothing in that.
     """
-    heart = torch.isin(allowed[0, 0], torch.tensor([allowed_bits(1), allowed_bits(2)]))
-    rows, columns = torch.nonzero(heart, as_tuple=True)
+    rows, columns = torch.nonzero(lv_of(allowed)[0, 0], as_tuple=True)
     centre = float(rows.float().mean()), float(columns.float().mean())
     reach = float(torch.hypot(rows - centre[0], columns - centre[1]).max())
     radius = max(reach, 4.0) * uniform(1.1, 1.4, generator)

@@ -45,11 +45,12 @@ def test_a_class_that_is_missing_is_named(invented_slices):
 
 
 def test_draws_are_balanced_repeatable_and_normalised(task):
-    images, (classes,) = task.random_batch(48, generator())
+    images, (classes, lv) = task.random_batch(48, generator())
     assert images.shape == (48, 1, 227, 227)
     assert 14 <= int(classes.sum()) <= 34
     assert images.flatten(1).mean(dim=1).abs().max() < 1e-3
     assert torch.equal(images, task.random_batch(48, generator())[0])
+    assert torch.equal(lv.flatten(1).any(dim=1), classes.bool())
 
 
 def test_a_patch_over_the_heart_hides_it_and_one_beside_does_not(invented_slices):
@@ -100,7 +101,7 @@ def test_validation_measures_what_service_would_say(task):
     network = build("slice_cnn", {"arrangement": 2}).eval()
     with torch.no_grad():
         network.head.weight.zero_()
-        network.head.bias.copy_(torch.tensor([0.0, 1.0]))
+        network.head.bias.fill_(1.0)
     figures = task.validate(network, "cpu")
     assert (figures["recall"], figures["specificity"], figures["balanced_accuracy"]) == (1, 0, 0.5)
     assert figures["true_positive"] == 2 * 8 + 1
@@ -121,3 +122,12 @@ def test_the_network_learns_to_tell_them_apart(task):
         optimiser.step()
         losses.append(loss.item())
     assert losses[-1] < 0.5 * losses[0]
+
+
+def test_a_network_is_told_where_the_lv_is(task):
+    _, (classes, lv) = task.random_batch(8, generator())
+    right = torch.nn.functional.adaptive_max_pool2d(lv.float(), (15, 15))[:, 0] * 40 - 20
+    logits = torch.stack([-(2.0 * classes - 1), 2.0 * classes - 1], dim=1) * 10
+    assert task.loss((logits, right), (classes, lv)) < 0.01
+    assert task.loss((logits, right.flip(1)), (classes, lv)) > 1
+    assert task.loss(logits, (classes, lv)) < 0.01

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from models.preprocess import CropGrid
+from models.preprocess import CropGrid, crop
 from models.registry import WeightsError, build, card, save_weights
 from models.slice_classifier import SliceClassifier, whole_slices
 from models.training.cards import write_card
+from models.training.slice_class_task import class_loss
 
 GRID = CropGrid(rows=160, columns=160, spacing_mm=1.5)
 SPACING = (1.5, 2.0)
@@ -38,8 +39,10 @@ def folder(tmp_path_factory):
         shown = rng.random(16) < 0.5
         places = [tuple(rng.uniform((40, 30), (120, 90))) if show else None for show in shown]
         images = torch.from_numpy(slices(places, rng))[:, None]
-        logits = network(whole_slices(images, SPACING, GRID))
-        loss = torch.nn.functional.cross_entropy(logits, torch.from_numpy(shown).long())
+        middle = (images.shape[2] - 1) / 2, (images.shape[3] - 1) / 2
+        there = crop((images > 0.6).float(), SPACING, middle, GRID)
+        outputs = network(whole_slices(images, SPACING, GRID))
+        loss = class_loss(outputs, torch.from_numpy(shown).long(), there > 0.5)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
