@@ -6,15 +6,17 @@ whole cine is taken from a patient's own folder or from `cine_cropped`.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from models.training.cases import CaseError, LabelledCine, LabelledVolume
 from models.training.nifti import our_labels, read_nifti
-from models.training.slices import LabelledSlice
+from models.training.slices import LabelledSlice, allowed_bits
 
 _OUR_CODES = (0, 3, 2, 1)  # ACDC: 1 RV cavity, 2 myocardium, 3 LV cavity
+_UNDECIDED_SLICES = 2
 _ROOTS = ("acdc", "ACDC", ".")
 _FOLDERS = ("frames", "training", "testing", "database/training", "database/testing")
 
@@ -132,10 +134,27 @@ def read_cine(data: Path, patient: str) -> LabelledCine:
 
 
 def acdc_slices(data: Path, names: tuple[str, ...]) -> Iterator[LabelledSlice]:
-    """Every slice of ED and ES of the patients, those without a label included."""
+    """Every slice of ED and ES of the patients, those without a label included.
+
+    At ES the experts of ACDC end the LV a slice or two further down than those of other sets. The
+    slices that they left out next to the base may show LV or not; they show no RV.
+    """
     for patient in names:
         for volume in read_patient(data, patient):
-            yield from slices_of_volume(volume, "acdc")
+            slices = tuple(slices_of_volume(volume, "acdc"))
+            yield from _undecided_base(slices) if volume.phase == "es" else slices
+
+
+def _undecided_base(slices: tuple[LabelledSlice, ...]) -> Iterator[LabelledSlice]:
+    """Slices of one volume, base first; the two before the first that shows the LV may show it."""
+    first = next(entry.position for entry in slices if entry.shows_lv)
+    for entry in slices:
+        if 0 < first - entry.position <= _UNDECIDED_SLICES:
+            background = entry.allowed == allowed_bits(0)
+            allowed = np.where(background, np.uint8(allowed_bits(0, 1, 2)), entry.allowed)
+            yield replace(entry, allowed=allowed)
+        else:
+            yield entry
 
 
 def slices_of_volume(

@@ -52,6 +52,14 @@ def test_acdc_slices_keep_the_empty_ones_and_share_the_centre(acdc_like):
     assert set(np.unique(slices[1].allowed)) == {1, 2, 4, 8}
 
 
+def test_left_out_slices_next_to_the_base_at_es_may_show_the_lv_but_no_rv(acdc_like):
+    """Index 0 is the base; at ED and beyond the apex experts agree that there is none."""
+    slices = list(acdc.acdc_slices(acdc_like, ("patient007",)))
+    allowed = [set(np.unique(entry.allowed)) for entry in slices]
+    assert allowed[0] == allowed[2] == allowed[5] == {allowed_bits(0)}
+    assert allowed[3] == {allowed_bits(0, 1, 2)}
+
+
 @pytest.fixture
 def sunnybrook_like(tmp_path):
     root = tmp_path / "sunnybrook" / "labelled_slices"
