@@ -130,7 +130,7 @@ LOCALISER = "localiser"
 """The slice classifier that is no network of its own: the localiser tells which show the LV."""
 
 LV_AREA_CURVE = "lv_area_curve"
-"""The detector that is no network: ED and ES are the extremes of the segmented LV area."""
+"""The detector that is no network: ED and ES are read from the curve of the segmented LV area."""
 
 
 class CineSettings(_Table):
@@ -139,7 +139,7 @@ class CineSettings(_Table):
     enabled: bool = True
     localiser: str = "heart_localiser"
     slice_classifier: str = LOCALISER
-    segmenter: str = "cine_unet"
+    segmenter: str = "cine_residual_unet"
     volume_method: Literal["segmentation", "regression"] = "segmentation"
     regressor: str = "cine_volume_regression"
     detector: str = LV_AREA_CURVE

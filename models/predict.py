@@ -157,7 +157,7 @@ class StackSegmenter:
 
     def __init__(
         self,
-        name: str = "cine_unet",
+        name: str = "cine_residual_unet",
         device: str = "cpu",
         folder: Path = WEIGHTS_FOLDER,
         *,
