@@ -80,7 +80,7 @@ RECIPES: Mapping[str, Recipe] = {
             lge_share=0.85,
             set_shares={"emidec": 0.5, "acdc": 0.4, "mnms": 0.4, "synthetic_lge": 0.1},
         ),
-        TrainSettings(steps=3_000),
+        TrainSettings(steps=8_000),
     ),
     "lge_scar": slice_recipe(
         "scar_segmentation",
