@@ -48,14 +48,15 @@ def measure(node: RunningNode, folder: Path, studies: int) -> list[dict[str, flo
 
 
 def growth_mb(found: list[dict[str, float]], process: str) -> float:
-    """Growth from the studies after the first to the last ones; the lowest of each, a quarter.
+    """Growth over the second half of the studies: the last quarter beside that before the middle.
 
-    The first study is left out: the libraries take their working memory during it. The lowest,
-    because allocators give back what they spared at one time or another.
+    The first ones are left out: the libraries take their working memory then, anew for each number
+    of slices that they meet. Of each quarter the lowest, because allocators give back what they
+    spared at one time or another.
     """
     values = [one[process] for one in found]
-    few = max(2, len(values) // 4)
-    return min(values[-few:]) - min(values[1 : 1 + few])
+    few, middle = max(2, len(values) // 4), len(values) // 2
+    return min(values[-few:]) - min(values[middle - few : middle])
 
 
 @pytest.mark.parametrize(
