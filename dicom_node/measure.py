@@ -139,7 +139,7 @@ class NodeChain:
         """Label frames [t, z, y, x]; all 0 where the chain rejects them."""
         case = CineCase(plain_stack(frames, pixel_spacing_mm, slice_spacing_mm))
         try:
-            case = self._run(case, ("relevance", "detection", "segmentation"))
+            case = self._run(case, ("relevance", "segmentation", "detection", "refinement"))
         except Rejection:
             return np.zeros(frames.shape, dtype=np.uint8)
         if case.segmentation is None:
@@ -159,7 +159,7 @@ class NodeChain:
         from models.ed_es_detector import FrameReading
 
         stack = plain_stack(frames, pixel_spacing_mm, slice_spacing_mm)
-        found = self._measured(stack, ("relevance", "detection")).phases
+        found = self._measured(stack, ("relevance", "segmentation", "detection")).phases
         if found is None:
             raise ValueError("the chain has no detection")
         return (

@@ -89,7 +89,8 @@ def prepare_studies(
     rows = read_table(table)
     inputs = read_inputs(paths)
     chain = build_cine_pipeline(settings.pipelines.cine, settings.worker)
-    stages = tuple(stage for stage in chain.stages if stage.name in ("relevance", "detection"))
+    needed = ("relevance", "segmentation", "detection")
+    stages = tuple(stage for stage in chain.stages if stage.name in needed)
     parts: dict[str, Part] = {}
     written: Counter[str] = Counter()
     for line, cells in rows:

@@ -173,7 +173,7 @@ class StackSegmenter:
         pixel_spacing_mm: tuple[float, float],
         centre_yx: tuple[float, float],
         *,
-        careful_phases: Sequence[int] = (),
+        careful: bool = False,
     ) -> UInt8:
         """Label some slices of a stack in every phase; the others may serve as their context.
 
@@ -185,9 +185,9 @@ class StackSegmenter:
         pixel_spacing_mm : (row_mm, column_mm)
         centre_yx : (float, float)
             Heart centre in pixels (row, column).
-        careful_phases : sequence of int
-            Phases whose probabilities are the mean over the image and its mirror image, which
-            takes twice the time. Windows of slices overlap, and are averaged already.
+        careful : bool
+            Take the mean of the probabilities over the image and its mirror image, which takes
+            twice the time. Windows of slices overlap, and are averaged already.
 
         Returns
         -------
@@ -202,7 +202,7 @@ class StackSegmenter:
         for phase, images in enumerate(frames[:, seen]):
             tensor = torch.from_numpy(np.ascontiguousarray(images))[:, None].to(self._device)
             inputs = normalise(crop(tensor, pixel_spacing_mm, centre_yx, grid))[:, 0]
-            probabilities = self._probabilities(inputs, groups, phase in careful_phases)
+            probabilities = self._probabilities(inputs, groups, careful)
             values, window = restore(probabilities, grid, shape, pixel_spacing_mm, centre_yx)
             found = values.argmax(dim=1).to(torch.uint8).cpu().numpy()
             labels[phase, :, window[0], window[1]] = found

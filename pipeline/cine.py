@@ -9,7 +9,7 @@ from pipeline.stages.detection import DetectPhases
 from pipeline.stages.quality import CheckQuality
 from pipeline.stages.regression import RegressVolumes
 from pipeline.stages.relevance import FindRelevantSlices
-from pipeline.stages.segmentation import SegmentCine
+from pipeline.stages.segmentation import RefineKeyPhases, SegmentCine
 
 
 def cine_stages(
@@ -24,8 +24,9 @@ def cine_stages(
     """The cine chain from the stack to the checked biomarkers."""
     return (
         FindRelevantSlices(localiser, settings.relevance_threshold, classifier),
-        DetectPhases(segmenter, settings.min_phases_for_detection, detector),
         SegmentCine(segmenter),
+        DetectPhases(settings.min_phases_for_detection, detector),
+        RefineKeyPhases(segmenter),
         *(() if regressor is None else (RegressVolumes(regressor),)),
         Quantify(),
         CheckQuality(

@@ -74,12 +74,12 @@ class Segmenter(Protocol):
         pixel_spacing_mm: tuple[float, float],
         centre_yx: tuple[float, float],
         *,
-        careful_phases: Sequence[int] = (),
+        careful: bool = False,
     ) -> UInt8:
         """Label slices of frames [t, z, y, x] around a centre (row, column).
 
-        Returns uint8 [t, len(slices), y, x] on the pixels of the frames. On careful phases it
-        takes its time.
+        Returns uint8 [t, len(slices), y, x] on the pixels of the frames. It takes its time where
+        it is to be careful.
         """
         ...
 

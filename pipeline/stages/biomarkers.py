@@ -1,4 +1,4 @@
-"""Fourth stage: volumes, ejection fractions, mass, output, and their indexed forms.
+"""Biomarkers: volumes, ejection fractions, mass, output, and their indexed forms.
 
 A quantity that cannot be computed is withheld with the reason, and with it all that derives from
 it; no value is ever NaN, or 0 for want of one.

@@ -1,9 +1,8 @@
-"""Second stage: end diastole and end systole.
+"""Third stage: end diastole and end systole.
 
-A network over time finds them where the configuration names one. Else the LV cavity of the middle
-slices is segmented in every phase, and its area curve tells them (`extremes`). The basal slices,
-where the ventricle moves in and out of the plane, and the apical ones, where it vanishes in
-systole, would only add noise.
+A network over time finds them where the configuration names one. Else the area of the LV cavity in
+the middle slices tells them (`extremes`). The basal slices, where the ventricle moves in and out
+of the plane, and the apical ones, where it vanishes in systole, would only add noise.
 """
 
 from dataclasses import replace
@@ -19,7 +18,7 @@ from pipeline.case import (
     Phases,
     Relevance,
 )
-from pipeline.stages import Detector, Segmenter, model_use
+from pipeline.stages import Detector, model_use
 from pipeline.stages.relevance import middle_slices
 
 _ED_SHARE = 0.05
@@ -31,8 +30,6 @@ class DetectPhases:
 
     Parameters
     ----------
-    segmenter : Segmenter
-        Labels each image, for the area curve.
     min_phases : int
         With fewer phases ED and ES are the extremes of the curve, which is not smoothed.
     detector : Detector, optional
@@ -41,24 +38,19 @@ class DetectPhases:
 
     name = "detection"
 
-    def __init__(
-        self, segmenter: Segmenter, min_phases: int, detector: Detector | None = None
-    ) -> None:
-        self._segmenter = segmenter
+    def __init__(self, min_phases: int, detector: Detector | None = None) -> None:
         self._min_phases = min_phases
         self._detector = detector
-        self.models: tuple[ModelUse, ...] = (model_use((detector or segmenter).card),)
+        self.models: tuple[ModelUse, ...] = () if detector is None else (model_use(detector.card),)
 
     def __call__(self, case: CineCase) -> CineCase:
-        """Return the case with its phases; needs its relevance."""
-        if case.relevance is None:
-            raise ValueError("detection comes after relevance")
+        """Return the case with its phases; needs its relevance and segmentation."""
+        if case.relevance is None or case.segmentation is None:
+            raise ValueError("detection comes after relevance and segmentation")
         stack, relevance = case.stack, case.relevance
         if self._detector is not None and len(stack.frames) >= self._min_phases:
             return replace(case, phases=_detected(self._detector, stack, relevance))
-        labels = self._segmenter(
-            stack.frames, middle_slices(relevance), stack.pixel_spacing_mm, relevance.centre_yx
-        )
+        labels = case.segmentation.labels[:, middle_slices(relevance)]
         area = np.count_nonzero(labels == LV_CAVITY, axis=(1, 2, 3)).astype(np.float64)
         return replace(case, phases=extremes(area, self._min_phases))
 

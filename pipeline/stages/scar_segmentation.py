@@ -12,6 +12,7 @@ from pipeline.case import (
     LgeCase,
     ModelUse,
     Scar,
+    Segmentation,
     UInt8,
 )
 from pipeline.stages import Segmenter, model_use
@@ -34,9 +35,12 @@ class SegmentScar:
 
     def __call__(self, case: LgeCase) -> LgeCase:
         """Return the case with its label map and the scar of the network; needs its relevance."""
-        found = segmented(self._segmenter, case, (0,), _cleaned)
-        network = Scar(np.isin(found.labels[0], _IN_WALL))
-        return replace(case, segmentation=found, scars={**case.scars, "network": network})
+        labels = segmented(self._segmenter, case, _cleaned, careful=True)
+        labels.flags.writeable = False
+        network = Scar(np.isin(labels[0], _IN_WALL))
+        return replace(
+            case, segmentation=Segmentation(labels), scars={**case.scars, "network": network}
+        )
 
 
 def _cleaned(classes: UInt8, pixel_spacing_mm: tuple[float, float]) -> UInt8:

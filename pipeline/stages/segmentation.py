@@ -1,4 +1,4 @@
-"""Third stage: label maps of every phase on the relevant slices."""
+"""Second stage: label maps of every phase on the relevant slices; fourth: ED and ES once more."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,7 +11,7 @@ from pipeline.stages.masks import clean_labels
 
 
 class SegmentCine:
-    """Label LV cavity, LV myocardium and RV cavity in every phase, most carefully at ED and ES."""
+    """Label LV cavity, LV myocardium and RV cavity in every phase."""
 
     name = "segmentation"
 
@@ -20,44 +20,63 @@ class SegmentCine:
         self.models: tuple[ModelUse, ...] = (model_use(segmenter.card),)
 
     def __call__(self, case: CineCase) -> CineCase:
-        """Return the case with its label maps; needs its relevance and phases."""
-        if case.relevance is None or case.phases is None:
-            raise ValueError("segmentation comes after relevance and detection")
-        careful = case.phases.ed, case.phases.es
-        found = segmented(self._segmenter, case, careful, clean_labels)
-        return replace(case, segmentation=found)
+        """Return the case with its label maps; needs its relevance."""
+        labels = segmented(self._segmenter, case, clean_labels)
+        labels.flags.writeable = False
+        return replace(case, segmentation=Segmentation(labels))
+
+
+class RefineKeyPhases:
+    """Label ED and ES again, with care: what is measured is measured there."""
+
+    name = "refinement"
+
+    def __init__(self, segmenter: Segmenter) -> None:
+        self._segmenter = segmenter
+        self.models: tuple[ModelUse, ...] = (model_use(segmenter.card),)
+
+    def __call__(self, case: CineCase) -> CineCase:
+        """Return the case with new label maps of its ED and ES; needs its segmentation."""
+        if case.phases is None or case.segmentation is None:
+            raise ValueError("refinement comes after segmentation and detection")
+        phases = [case.phases.ed, case.phases.es]
+        labels = case.segmentation.labels.copy()
+        labels[phases] = segmented(self._segmenter, case, clean_labels, phases, careful=True)
+        labels.flags.writeable = False
+        return replace(case, segmentation=Segmentation(labels))
 
 
 def segmented(
     segmenter: Segmenter,
     case: Case,
-    careful_phases: tuple[int, ...],
     clean: Callable[[UInt8, tuple[float, float]], UInt8],
-) -> Segmentation:
-    """Label the relevant slices of a case in every phase.
+    phases: list[int] | slice = slice(None),
+    *,
+    careful: bool = False,
+) -> UInt8:
+    """Label the relevant slices of a case; the other slices stay 0.
 
     Parameters
     ----------
     segmenter : Segmenter
     case : Case
         With its relevance.
-    careful_phases : tuple of int
-        As `Segmenter` takes them.
     clean : callable
         ``(labels, pixel_spacing_mm) -> labels``: what is kept of those found, uint8 [t, z, y, x].
+    phases : list of int or slice
+        Which phases.
+    careful : bool
+        As `Segmenter` takes it.
+
+    Returns
+    -------
+    uint8 [len(phases), z, y, x]
     """
     if case.relevance is None:
         raise ValueError("segmentation comes after relevance")
     slices = np.flatnonzero(case.relevance.relevant).tolist()
-    stack = case.stack
-    found = segmenter(
-        stack.frames,
-        slices,
-        stack.pixel_spacing_mm,
-        case.relevance.centre_yx,
-        careful_phases=careful_phases,
-    )
-    labels = np.zeros(stack.frames.shape, dtype=np.uint8)
-    labels[:, slices] = clean(found, stack.pixel_spacing_mm)
-    labels.flags.writeable = False
-    return Segmentation(labels)
+    frames, spacing = case.stack.frames[phases], case.stack.pixel_spacing_mm
+    found = segmenter(frames, slices, spacing, case.relevance.centre_yx, careful=careful)
+    labels = np.zeros(frames.shape, dtype=np.uint8)
+    labels[:, slices] = clean(found, spacing)
+    return labels

@@ -73,7 +73,7 @@ class OracleSegmenter:
 
     card = card("oracle_segmenter")
 
-    def __call__(self, frames, slices, pixel_spacing_mm, centre_yx, *, careful_phases=()):
+    def __call__(self, frames, slices, pixel_spacing_mm, centre_yx, *, careful=False):
         return frames[:, slices].astype(np.uint8)
 
 

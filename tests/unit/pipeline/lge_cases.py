@@ -131,7 +131,7 @@ class OracleScarSegmenter:
             card("oracle_scar"), calibration=calibration or {}, metrics=metrics
         )
 
-    def __call__(self, frames, slices, pixel_spacing_mm, centre_yx, *, careful_phases=()):
+    def __call__(self, frames, slices, pixel_spacing_mm, centre_yx, *, careful=False):
         return self.truth[None, slices]
 
 

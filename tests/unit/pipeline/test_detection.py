@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -6,6 +8,7 @@ from hypothesis import strategies as st
 from models.ed_es_detector import FrameReading
 from pipeline.case import CineCase, Phases, Relevance
 from pipeline.stages.detection import DetectPhases, cyclic_distance, extremes, smoothed
+from pipeline.stages.segmentation import SegmentCine
 from tests.unit.pipeline.cine_cases import OracleSegmenter, card, drawn_labels, label_stack
 
 
@@ -26,7 +29,7 @@ def detect(labels, min_phases=8, detector=None):
     relevant = (False, *[True] * (labels.shape[1] - 2), False)
     relevance = Relevance(np.zeros(labels.shape[1]), relevant, (48.0, 48.0))
     case = CineCase(label_stack(labels), relevance=relevance)
-    return DetectPhases(OracleSegmenter(), min_phases, detector)(case).phases
+    return DetectPhases(min_phases, detector)(SegmentCine(OracleSegmenter())(case)).phases
 
 
 @pytest.mark.parametrize("shift", [0, -1, 3, 7])
@@ -99,6 +102,9 @@ def test_distance_goes_the_shorter_way_round(first, second, distance):
     assert cyclic_distance(first, second, 20) == distance
 
 
-def test_detection_needs_relevance():
-    with pytest.raises(ValueError, match="after relevance"):
-        DetectPhases(OracleSegmenter(), 8)(CineCase(label_stack(drawn_labels())))
+@pytest.mark.parametrize("missing", ["relevance", "segmentation"])
+def test_detection_needs_what_comes_before(missing):
+    relevance = Relevance(np.zeros(12), (True,) * 12, (48.0, 48.0))
+    case = SegmentCine(OracleSegmenter())(CineCase(label_stack(drawn_labels()), relevance))
+    with pytest.raises(ValueError, match="after relevance and segmentation"):
+        DetectPhases(8)(replace(case, **{missing: None}))

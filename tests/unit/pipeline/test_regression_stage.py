@@ -92,9 +92,10 @@ def test_the_regressor_stands_in_the_provenance_after_the_segmenter():
     case = drawn_case(OracleRegressor())
     stages = [record.stage for record in case.provenance]
     assert stages == [
-        *("relevance", "detection", "segmentation", "regression", "biomarkers", "quality")
+        *("relevance", "segmentation", "detection", "refinement"),
+        *("regression", "biomarkers", "quality"),
     ]
-    assert [model.name for model in case.provenance[3].models] == ["oracle_regressor"]
+    assert [model.name for model in case.provenance[4].models] == ["oracle_regressor"]
     assert "oracle_regressor" in {
         model.name for model in oracle_pipeline(regressor=OracleRegressor()).models
     }

@@ -3,8 +3,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.case import RV_CAVITY, CineCase, Phases, Relevance
-from pipeline.stages.segmentation import SegmentCine
+from pipeline.case import LV_CAVITY, LV_MYOCARDIUM, RV_CAVITY, CineCase, Phases, Relevance
+from pipeline.stages.segmentation import RefineKeyPhases, SegmentCine
 from tests.unit.pipeline.cine_cases import OracleSegmenter, drawn_labels, label_stack
 
 
@@ -14,8 +14,8 @@ class RecordingSegmenter(OracleSegmenter):
     def __init__(self):
         self.asked = []
 
-    def __call__(self, frames, slices, pixel_spacing_mm, centre_yx, *, careful_phases=()):
-        self.asked.append((frames, slices, pixel_spacing_mm, centre_yx, careful_phases))
+    def __call__(self, frames, slices, pixel_spacing_mm, centre_yx, *, careful=False):
+        self.asked.append((frames, slices, pixel_spacing_mm, centre_yx, careful))
         return super().__call__(frames, slices, pixel_spacing_mm, centre_yx)
 
 
@@ -53,15 +53,47 @@ def test_the_network_gets_the_whole_stack_and_the_relevant_slices():
     segmenter = RecordingSegmenter()
     case = case_of(drawn_labels(phases=2, slices=6, es=1), (False, True, True, True, True, False))
     SegmentCine(segmenter)(case)
-    ((frames, slices, spacing, centre, careful_phases),) = segmenter.asked
-    assert frames is case.stack.frames
+    ((frames, slices, spacing, centre, careful),) = segmenter.asked
+    assert np.shares_memory(frames, case.stack.frames)
+    assert frames.shape == case.stack.frames.shape
     assert slices == [1, 2, 3, 4]
     assert (spacing, centre) == ((1.2, 1.8), (40.0, 50.0))
-    assert careful_phases == (case.phases.ed, case.phases.es)
+    assert not careful
 
 
-@pytest.mark.parametrize("missing", ["relevance", "phases"])
-def test_segmentation_needs_what_comes_before(missing):
-    case = case_of(drawn_labels(), (True,) * 12)
-    with pytest.raises(ValueError, match="after relevance and detection"):
-        SegmentCine(OracleSegmenter())(replace(case, **{missing: None}))
+def test_segmentation_needs_relevance():
+    with pytest.raises(ValueError, match="after relevance"):
+        SegmentCine(OracleSegmenter())(
+            replace(case_of(drawn_labels(), (True,) * 12), relevance=None)
+        )
+
+
+class OnlyCavity(RecordingSegmenter):
+    """Finds the cavity alone."""
+
+    def __call__(self, *arguments, **careful):
+        return np.where(super().__call__(*arguments, **careful) == LV_CAVITY, LV_CAVITY, 0)
+
+
+def test_ed_and_es_alone_are_labelled_again_and_with_care():
+    case = case_of(drawn_labels(phases=5, slices=4, es=1), (True,) * 4)
+    case = SegmentCine(OracleSegmenter())(replace(case, phases=Phases(ed=3, es=1)))
+    segmenter = OnlyCavity()
+    found = RefineKeyPhases(segmenter)(case).segmentation.labels
+    ((frames, slices, *_, careful),) = segmenter.asked
+    assert np.array_equal(frames, case.stack.frames[[3, 1]])
+    assert slices == [0, 1, 2, 3]
+    assert careful
+    before = case.segmentation.labels
+    assert np.array_equal(found[[0, 2, 4]], before[[0, 2, 4]])
+    assert np.array_equal(found[[1, 3]] == LV_CAVITY, before[[1, 3]] == LV_CAVITY)
+    assert not (found[[1, 3]] == LV_MYOCARDIUM).any()
+    assert (before[[1, 3]] == LV_MYOCARDIUM).any()
+    assert not found.flags.writeable
+
+
+@pytest.mark.parametrize("missing", ["segmentation", "phases"])
+def test_refinement_needs_what_comes_before(missing):
+    case = SegmentCine(OracleSegmenter())(case_of(drawn_labels(), (True,) * 12))
+    with pytest.raises(ValueError, match="after segmentation and detection"):
+        RefineKeyPhases(OracleSegmenter())(replace(case, **{missing: None}))
