@@ -1,5 +1,6 @@
 """Associations that peers opened to the node: admitted, watched, and ended exactly once."""
 
+import re
 import socket
 import threading
 import time
@@ -7,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from typing import cast
-from weakref import WeakSet
+from weakref import WeakKeyDictionary, WeakSet
 
 import structlog
 from pydicom.uid import UID
@@ -23,6 +24,7 @@ log = structlog.get_logger()
 # A sender leaves a few milliseconds between two instances; one that is silent for longer is idle.
 _IDLE_S = 0.5
 _ABORT_S = 2.0
+_REQUEST_HEAD = 42  # bytes of an A-ASSOCIATE-RQ up to the end of the calling AE title
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,7 @@ class Associations:
         self._record_end = record_end
         self._longest_message = longest_message
         self._connected: WeakSet[Association] = WeakSet()
+        self._first_pdu: WeakKeyDictionary[Association, bytes] = WeakKeyDictionary()
         self._sessions: dict[Association, Session] = {}
         self._lock = threading.Lock()
         self._closing = False
@@ -114,6 +117,7 @@ class Associations:
         """Event handlers to bind to the server."""
         return [
             (evt.EVT_CONN_OPEN, self._on_connected),
+            (evt.EVT_DATA_RECV, self._on_data),
             (evt.EVT_REQUESTED, self._on_requested),
             (evt.EVT_ESTABLISHED, self._on_established),
             (evt.EVT_PDU_RECV, self._on_pdu),
@@ -176,6 +180,11 @@ class Associations:
         with self._lock:
             self._connected.add(event.assoc)
 
+    def _on_data(self, event: evt.Event) -> None:
+        """Keep the head of the first PDU, until it turns out to be a request that can be read."""
+        if event.assoc.requestor.primitive is None:
+            self._first_pdu.setdefault(event.assoc, event.data[:_REQUEST_HEAD])
+
     def _on_requested(self, event: evt.Event) -> None:
         try:
             refusal = self._admit(event.assoc)
@@ -236,8 +245,13 @@ class Associations:
 
     def _on_connection_closed(self, event: evt.Event) -> None:
         # What was established ends by the two events above, after all that was still queued.
-        if event.assoc.requestor.primitive is None:
-            address = event.assoc.requestor.address
+        first = self._first_pdu.pop(event.assoc, b"")
+        if event.assoc.requestor.primitive is not None:
+            return
+        address = event.assoc.requestor.address
+        if first:
+            log.warning("association request refused", reason=_unreadable(first), address=address)
+        else:
             log.info("connection closed without an association", address=address)
 
     def _end(self, association: Association, *, released: bool) -> None:
@@ -267,6 +281,16 @@ def _abort(association: Association, session: Session) -> threading.Thread:
     thread = threading.Thread(target=association.abort, daemon=True)
     thread.start()
     return thread
+
+
+def _unreadable(request: bytes) -> str:
+    """Say why a first PDU was not read as an A-ASSOCIATE-RQ (PS3.8 9.3.2), without quoting it."""
+    if request[:1] != b"\1":
+        return "what came first is no association request"
+    for name, title in (("called", request[10:26]), ("calling", request[26:42])):
+        if not re.fullmatch(rb"[\x20-\x5b\x5d-\x7e]{16}", title) or not title.strip():
+            return f"its {name} AE title is not made of 1 to 16 printable ASCII characters"
+    return "it cannot be decoded"
 
 
 def caller_of(association: Association) -> Caller:

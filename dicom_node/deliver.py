@@ -36,7 +36,10 @@ class Deliverer:
         self._node = node
 
     def deliver(self) -> None:
-        """Send what is due, over one association; what is not confirmed is tried again later."""
+        """Send what is due, over one association; what is not confirmed is tried again later.
+
+        What is stopped while others are sent stays here.
+        """
         due = self._storage.outbox.due(self._destination.name, datetime.now(UTC))
         if not due:
             return
@@ -53,6 +56,7 @@ class Deliverer:
                 on_result,
                 calling_ae_title=destination.calling_ae_title or self._node.ae_title,
                 settings=self._node,
+                wanted=lambda path: self._storage.outbox.is_pending(waiting[path]),
             )
         except PeerUnavailable as error:
             self._fail(tuple(waiting.values()), str(error))

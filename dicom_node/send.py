@@ -81,6 +81,7 @@ def send_files(
     *,
     calling_ae_title: str,
     settings: NodeSettings = _DEFAULTS,
+    wanted: Callable[[Path], bool] = lambda _: True,
 ) -> None:
     """Send files over one association, in their order.
 
@@ -99,6 +100,8 @@ def send_files(
         How the node presents itself.
     settings : NodeSettings, optional
         Time-outs and largest PDU.
+    wanted : callable, optional
+        Asked right before each file: one that is wanted no more is passed over, without a result.
 
     Raises
     ------
@@ -113,7 +116,7 @@ def send_files(
         else:
             objects.append(found)
     for batch in _batches(objects):
-        _send_batch(peer, batch, on_result, calling_ae_title, settings)
+        _send_batch(peer, batch, on_result, calling_ae_title, settings, wanted=wanted)
 
 
 def read_object(path: Path) -> FileObject | SendResult:
@@ -156,11 +159,15 @@ def _send_batch(
     on_result: Callable[[SendResult], None],
     calling_ae_title: str,
     settings: NodeSettings,
+    *,
+    wanted: Callable[[Path], bool],
 ) -> None:
     proposed = [build_context(*context) for context in dict.fromkeys(o.context for o in batch)]
     with open_association(peer, calling_ae_title, proposed, settings) as association:
         accepted = association.accepted
         for number, item in enumerate(batch):
+            if not wanted(item.path):
+                continue
             context_id = accepted.get(item.context)
             if context_id is None:
                 result = SendResult(item.path, item.sop_instance_uid, None, _not_accepted(item))

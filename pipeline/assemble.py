@@ -147,7 +147,8 @@ def _read(
     for uid, places in sorted(_places(grid).items()):
         decoded = decode_instance(_file_of(uid, files), uid)
         announced = (len(places[0][2].instance.frames), grid.rows, grid.columns)
-        if decoded.images.shape != announced:
+        stated = decoded.header.get("NumberOfFrames") or announced[0]
+        if decoded.images.shape != announced or stated != announced[0]:
             raise Rejection("unreadable_pixels", "its pixels are not what its header says", uid)
         if frames is None:  # only now is the size known to be true
             shape = (grid.n_phases, grid.n_slices, grid.rows, grid.columns)

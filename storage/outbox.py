@@ -74,6 +74,12 @@ class Outbox:
             for row in rows
         )
 
+    def is_pending(self, delivery: Delivery) -> bool:
+        """Whether it is still to be made: not stopped since `due` returned it."""
+        query = select(outbox.c.state).where(outbox.c.id == delivery.id)
+        with self._database.read() as connection:
+            return connection.execute(query).scalar() is DeliveryState.PENDING
+
     def mark_sent(self, delivery: Delivery, remark: str, now: datetime) -> None:
         """Record that the destination confirmed the object, even if it was stopped meanwhile.
 

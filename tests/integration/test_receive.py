@@ -730,3 +730,26 @@ def test_stored_fast_without_delay_of_acknowledgements(
     assert len(sink.instances) == 100
     assert time.monotonic() - began < 100 * 0.03
     assert os.environ.get("TCP_NODELAY") is None
+
+
+@pytest.mark.parametrize(
+    ("head", "reason"),
+    [
+        (b"CARDIACCAD".ljust(16) + b"SCAN\1NER".ljust(16), "its calling AE title is not made"),
+        (b"CARDIAC\7".ljust(16) + b"SCANNER".ljust(16), "its called AE title is not made"),
+        (b"CARDIACCAD".ljust(16) + b"SCANNER".ljust(16), "it cannot be decoded"),
+    ],
+)
+def test_the_log_says_why_a_request_cannot_be_read(
+    head: bytes, reason: str, node: PeerAddress
+) -> None:
+    no_uid = b"\x20\0\0\x0a\1\0\0\0\x30\0\0\2\xff\xfe"  # as abstract syntax of a context
+    body = b"\0\1\0\0" + head + bytes(32) + no_uid
+    with (
+        capture_logs() as logs,
+        socket.create_connection((node.host, node.port)) as sender,
+    ):
+        sender.sendall(b"\1\0" + len(body).to_bytes(4, "big") + body)
+        wait_until(lambda: "association request refused" in [line["event"] for line in logs])
+    (line,) = [line for line in logs if line["event"] == "association request refused"]
+    assert str(line["reason"]).startswith(reason)

@@ -241,6 +241,13 @@ def test_frames_that_no_functional_group_announces_are_refused(tmp_path: Path) -
     refused({uid: save(data, tmp_path / "a.dcm")}, "unreadable_pixels", uid)
 
 
+def test_frames_other_than_the_stated_number_are_refused(tmp_path: Path) -> None:
+    data = enhanced_dataset(SLICES, PHASES, STORED)
+    data.NumberOfFrames = SLICES * PHASES // 2  # groups and pixels agree on the whole
+    uid = str(data.SOPInstanceUID)
+    refused({uid: save(data, tmp_path / "a.dcm")}, "unreadable_pixels", uid)
+
+
 def test_several_frames_in_a_classic_instance_are_refused(tmp_path: Path) -> None:
     files = write(tmp_path)
     odd = classic(1, 1)
