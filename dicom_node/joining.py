@@ -1,20 +1,21 @@
 """Cine and late enhancement of one study: whichever comes last, one report holds both.
 
 The report of late enhancement takes in what the cine analysis found. A stack whose report lacks
-it, or holds an older one, waits for its analysis again.
+it, holds an older one, or one that turned out to be of somebody else, waits for its analysis again.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from pipeline.companion import companion_of
-from pipeline.findings import SeriesFindings
+from pipeline.findings import SeriesFindings, read_series_findings
 from pipeline.headers import InstanceHeader
 from storage import Storage
 from storage.stacks import Stack
 from storage.states import StackState
 
-_REASON = "the cine of its study was measured meanwhile"
+_MEASURED = "the cine of its study was measured meanwhile"
+_FOREIGN = "the cine in its report is not of this patient and study any more"
 
 
 def findings_beside(
@@ -30,7 +31,8 @@ def findings_beside(
 def wake_unjoined(storage: Storage, study_instance_uid: str, now: datetime) -> tuple[int, ...]:
     """Let late enhancement stacks wait again whose report does not hold what the cine now says.
 
-    Not so where retention has deleted images: the report that there is stays.
+    A report that took in a cine which was corrected to another patient or study is not delivered
+    any more. Where retention has deleted images, the report that there is stays.
 
     Returns
     -------
@@ -48,26 +50,54 @@ def wake_unjoined(storage: Storage, study_instance_uid: str, now: datetime) -> t
     for stack in done:
         if deleted & set(stack.series_instance_uids):
             continue
-        companion = companion_of(_beside(stacks, stack.id, patients))
-        if companion and _findings(stack).joined_report_uid != companion.report_uid:
-            storage.stacks.set_state(stack.id, StackState.WAITING, _REASON, now)
+        reason = _outdated(stack, stacks, patients)
+        if reason == _FOREIGN:
+            storage.outbox.drop_stack(stack.id, reason, now)
+        if reason:
+            storage.stacks.set_state(stack.id, StackState.WAITING, reason, now)
             woken.append(stack.id)
     return tuple(woken)
+
+
+def wake_all_unjoined(storage: Storage, now: datetime) -> None:
+    """Do so in all studies, as after a crash between the end of a cine and what follows it."""
+    stacks = [entry.stack for entry in storage.overview.stacks()]
+    for study_uid in {stack.study_instance_uid for stack in stacks if stack.pipeline == "lge"}:
+        wake_unjoined(storage, study_uid, now)
+
+
+def _outdated(stack: Stack, stacks: tuple[Stack, ...], patients: Mapping[str, str]) -> str:
+    """Say why the report of a late enhancement stack has to be made again; empty if it stands."""
+    found = read_series_findings(stack.findings_json)
+    if found is None:
+        return ""
+    if not _patients_of(found.joined_series_instance_uids, patients) <= _patients_of(
+        stack.series_instance_uids, patients
+    ):
+        return _FOREIGN
+    companion = companion_of(_beside(stacks, stack.id, patients))
+    return _MEASURED if companion and found.joined_report_uid != companion.report_uid else ""
 
 
 def _beside(
     stacks: tuple[Stack, ...], stack_id: int, patients: Mapping[str, str]
 ) -> tuple[SeriesFindings, ...]:
     own = {
-        patients.get(s) for one in stacks if one.id == stack_id for s in one.series_instance_uids
-    }
-    return tuple(
-        _findings(one)
+        patient
         for one in stacks
-        if one.id != stack_id
-        and one.findings_json is not None
-        and {patients.get(series) for series in one.series_instance_uids} == own
+        if one.id == stack_id
+        for patient in _patients_of(one.series_instance_uids, patients)
+    }
+    found = (
+        read_series_findings(one.findings_json)
+        for one in stacks
+        if one.id != stack_id and _patients_of(one.series_instance_uids, patients) == own
     )
+    return tuple(one for one in found if one is not None)
+
+
+def _patients_of(series: Iterable[str], patients: Mapping[str, str]) -> set[str | None]:
+    return {patients.get(uid) for uid in series}
 
 
 def _patients(storage: Storage, study_instance_uid: str) -> dict[str, str]:
@@ -76,7 +106,3 @@ def _patients(storage: Storage, study_instance_uid: str) -> dict[str, str]:
         item.series_instance_uid: InstanceHeader.from_json(item.header_json).patient_id
         for item in storage.instances.current(study_instance_uid)
     }
-
-
-def _findings(stack: Stack) -> SeriesFindings:
-    return SeriesFindings.model_validate_json(stack.findings_json or "")

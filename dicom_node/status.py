@@ -6,13 +6,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import typer
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from rich.console import Console
 from rich.markup import escape
 
 from config.schema import Settings
 from pipeline.case import Verdict
-from pipeline.findings import SeriesFindings
+from pipeline.findings import SeriesFindings, read_series_findings
 from storage import open_storage
 from storage.errors import StorageMissing
 from storage.overview import OutboxOverview, StackOverview, StudyFault
@@ -198,18 +198,8 @@ def _stack(item: StackOverview, now: datetime) -> StackStatus:
         generation=stack.generation,
         age_s=(now - stack.created_at).total_seconds(),
         in_state_s=(now - stack.changed_at).total_seconds(),
-        findings=_findings(stack.findings_json),
+        findings=read_series_findings(stack.findings_json),
     )
-
-
-def _findings(findings_json: str | None) -> SeriesFindings | None:
-    """Read findings; those of another version may not be what this one expects."""
-    if findings_json is None:
-        return None
-    try:
-        return SeriesFindings.model_validate_json(findings_json)
-    except ValidationError:
-        return None
 
 
 def _fault(item: StudyFault, now: datetime) -> FaultStatus:

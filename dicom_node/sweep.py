@@ -14,6 +14,7 @@ import structlog
 from config.errors import TransientError
 from config.schema import Settings
 from dicom_node.completion import Arrival, decide
+from dicom_node.joining import wake_unjoined
 from pipeline.assemble import grid_of
 from pipeline.errors import Rejection
 from pipeline.grid import Grid
@@ -134,6 +135,7 @@ class Sweeper:
         proposals = [_for_storage(item) for item in routed]
         stacks = self._storage.stacks.reconcile(uid, proposals, now)
         self._storage.instances.mark_assessed(study)
+        wake_unjoined(self._storage, uid, now)
         self._note_arrival(uid, stacks, now)
         by_stack = {stack.id: item for stack, item in zip(stacks, routed, strict=True)}
         known = self._known[uid] = _Known(study.changes, by_stack, counted)

@@ -8,7 +8,14 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    ValidationError,
+    model_validator,
+)
 
 from config.version import SOFTWARE_VERSION
 from pipeline.case import Verdict
@@ -205,6 +212,16 @@ class SeriesFindings(_Measured, _SeriesHead):
             for item, path in zip(self.objects, paths, strict=True)
         )
         return self.model_copy(update={"objects": placed})
+
+
+def read_series_findings(text: str | None) -> SeriesFindings | None:
+    """Read what was found in one stack; None where another version said what this one cannot."""
+    if text is None:
+        return None
+    try:
+        return SeriesFindings.model_validate_json(text)
+    except ValidationError:
+        return None
 
 
 class _RunHead(_Finding):

@@ -156,6 +156,11 @@ class Outbox:
             )
             return drop_deliveries(connection, results.c.job_id.in_(outdated), reason, now)
 
+    def drop_stack(self, stack_id: int, reason: str, now: datetime) -> int:
+        """Stop what is not delivered yet of a stack's results; returns how many."""
+        with self._database.write() as connection:
+            return drop_deliveries(connection, results.c.stack_id == stack_id, reason, now)
+
     def _record(
         self, delivery: Delivery, states: tuple[DeliveryState, ...], **values: object
     ) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from config.schema import Settings, StorageSettings
-from dicom_node.joining import findings_beside, wake_unjoined
+from dicom_node.joining import findings_beside, wake_all_unjoined, wake_unjoined
 from dicom_node.sweep import Sweeper
 from pipeline.findings import ObjectFinding, SeriesFindings
 from pipeline.headers import InstanceHeader
@@ -17,7 +17,7 @@ from storage.results import NewResult
 from storage.stacks import Stack
 from storage.states import StackState
 from tests.unit.dicom_node.test_sweep import QUIET, SECOND, World, cine
-from tests.unit.pipeline.dicom_cases import STUDY, frame_header, instance_header
+from tests.unit.pipeline.dicom_cases import SERIES, STUDY, frame_header, instance_header
 
 SETTINGS = Settings(pipelines={"lge": {"enabled": True}})
 
@@ -60,6 +60,7 @@ def finish(world: World, pipeline: str, report_uid: str, joined: str | None = No
         reason=None,
         objects=(report,),
         joined_report_uid=joined,
+        joined_series_instance_uids=(SERIES,) if joined else (),
     )
     path = world.storage.folder.persist_result(job, "sr", report_uid.encode())
     result = NewResult("sr", report_uid, "1.2", "2.25.9", path)
@@ -123,6 +124,56 @@ def test_a_cine_that_was_there_before_wakes_nothing(world: World) -> None:
     assert wake_unjoined(world.storage, STUDY, world.now) == ()
     finish(world, "lge", "2.25.1", joined="2.25.2")
     assert wake_unjoined(world.storage, STUDY, world.now) == ()
+
+
+def joined(world: World) -> None:
+    world.store([*lge(), *cine()])
+    world.sweep()
+    world.sweep(QUIET)
+    finish(world, "cine", "2.25.2")
+    finish(world, "lge", "2.25.1", joined="2.25.2")
+
+
+def due(world: World) -> list[str]:
+    return [item.sop_instance_uid for item in world.storage.outbox.due("PACS", world.now)]
+
+
+def test_numbers_of_a_cine_that_is_somebody_elses_are_not_delivered(world: World) -> None:
+    joined(world)
+    assert due(world) == ["2.25.2", "2.25.1"]
+    world.store(cine(patient_id="P2"))
+    world.sweep()
+    assert due(world) == ["2.25.2"]  # whose delivery the inbox stops
+    assert stack_of(world, "lge").state is StackState.WAITING
+    world.sweep()
+    assert findings_beside(world.storage, STUDY, stack_of(world, "lge").id) == ()
+    finish(world, "lge", "2.25.3")
+    world.sweep(QUIET)
+    assert due(world) == ["2.25.2", "2.25.3"]
+    assert stack_of(world, "lge").state is StackState.COMPLETED
+
+
+def test_a_cine_that_moves_to_another_study_leaves_the_report(world: World) -> None:
+    joined(world)
+    world.store(cine(study_instance_uid="1.99"))
+    world.sweep()
+    assert "2.25.1" not in due(world)
+    assert stack_of(world, "lge").state is StackState.WAITING
+
+
+def test_a_start_finds_the_report_that_a_crash_left_without_the_cine(world: World) -> None:
+    world.store(lge())
+    world.sweep()
+    world.sweep(QUIET)
+    finish(world, "lge", "2.25.1")
+    world.store(cine())
+    world.sweep()
+    world.sweep(QUIET)
+    finish(world, "cine", "2.25.2")  # and the node is killed
+    world.sweep(QUIET)
+    assert stack_of(world, "lge").state is StackState.COMPLETED
+    wake_all_unjoined(world.storage, world.now)
+    assert stack_of(world, "lge").state is StackState.WAITING
 
 
 def test_the_cine_of_another_patient_is_not_joined(world: World) -> None:
