@@ -16,7 +16,6 @@ from pydantic import (
     ConfigDict,
     Field,
     NonNegativeFloat,
-    PositiveFloat,
     PositiveInt,
     model_validator,
 )
@@ -36,6 +35,24 @@ def _network(value: str) -> str:
     return value
 
 
+def _host(value: str) -> str:
+    """Check a host name or address as far as it can be asked for at all."""
+    try:
+        value.encode("idna")
+    except UnicodeError:
+        value = ""
+    if not re.fullmatch(r"[^\s\x00-\x1f\x7f]{1,253}", value):
+        raise ValueError("not a host name or address")
+    return value
+
+
+def _text(value: str) -> str:
+    """Check text that stands in DICOM objects (PS3.5 6.2, VR LO and SH)."""
+    if not value.replace("\\", "\0").isprintable():
+        raise ValueError("no backslash and no control characters are allowed")
+    return value
+
+
 def _regular_expression(value: str) -> str:
     try:
         re.compile(value)
@@ -47,7 +64,7 @@ def _regular_expression(value: str) -> str:
 def _timezone(value: str) -> str:
     try:
         ZoneInfo(value)
-    except (ZoneInfoNotFoundError, ValueError) as error:
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:  # OSError: 'Europe', a folder
         raise ValueError("not an IANA time zone such as 'Europe/Berlin'") from error
     return value
 
@@ -57,26 +74,33 @@ Network = Annotated[str, AfterValidator(_network)]
 RegularExpression = Annotated[str, AfterValidator(_regular_expression)]
 TimeZone = Annotated[str, AfterValidator(_timezone)]
 Port = Annotated[int, Field(ge=1, le=65535)]
+Host = Annotated[str, AfterValidator(_host)]
+Text = Annotated[str, AfterValidator(_text)]
+# Times that can be added to any date: a year, a century.
+Seconds = Annotated[float, Field(gt=0, le=31_536_000)]
+SecondsOrNone = Annotated[float, Field(ge=0, le=31_536_000)]
+Days = Annotated[float, Field(gt=0, le=36_500)]
+DaysOrNone = Annotated[float, Field(ge=0, le=36_500)]
 
 
 class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class NodeSettings(_Table):
     """`[node]`: how the node presents itself on the DICOM network."""
 
     ae_title: AETitle = "CARDIACCAD"
-    host: str = "0.0.0.0"  # noqa: S104 - a hospital node listens on its network by default
+    host: Host = "0.0.0.0"  # noqa: S104 - a hospital node listens on its network by default
     port: Port = 11112
     check_called_ae_title: bool = True
     accept_unknown_peers: bool = False
     max_associations: PositiveInt = 25
     max_pdu_bytes: Annotated[int, Field(ge=4096, le=1_048_576)] = 131_072
     max_instance_mb: PositiveInt = 1024
-    acse_timeout_s: PositiveFloat = 30
-    dimse_timeout_s: PositiveFloat = 60
-    network_timeout_s: PositiveFloat = 60
+    acse_timeout_s: Seconds = 30
+    dimse_timeout_s: Seconds = 60
+    network_timeout_s: Seconds = 60
 
 
 class PeerSettings(_Table):
@@ -84,7 +108,7 @@ class PeerSettings(_Table):
 
     ae_title: AETitle
     addresses: tuple[Network, ...] = ()
-    query_host: str | None = None
+    query_host: Host | None = None
     query_port: Port | None = None
 
     @model_validator(mode="after")
@@ -98,8 +122,8 @@ class StorageSettings(_Table):
     """`[storage]`: where studies and the database lie, and how long originals are kept."""
 
     folder: Path = Path("dicom-node-data")
-    delete_delivered_after_days: NonNegativeFloat = 7
-    delete_unused_after_days: NonNegativeFloat = 30
+    delete_delivered_after_days: DaysOrNone = 7
+    delete_unused_after_days: DaysOrNone = 30
     warn_free_mb: NonNegativeFloat = 5000
     refuse_free_mb: NonNegativeFloat = 1000
 
@@ -107,11 +131,11 @@ class StorageSettings(_Table):
 class CompletionSettings(_Table):
     """`[completion]`: when a stack counts as complete."""
 
-    quiet_s: PositiveFloat = 60
+    quiet_s: Seconds = 60
     early_start: bool = True
-    settle_s: NonNegativeFloat = 1.0
+    settle_s: SecondsOrNone = 1.0
     min_slices: Annotated[int, Field(ge=3)] = 6
-    sweep_interval_s: PositiveFloat = 0.5
+    sweep_interval_s: Seconds = 0.5
 
 
 class RouteSettings(_Table):
@@ -190,13 +214,13 @@ class DestinationSettings(_Table):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
     ae_title: AETitle
-    host: str
+    host: Host
     port: Port
     calling_ae_title: AETitle | None = None
     source_ae_titles: tuple[AETitle, ...] = ()
-    retry_first_s: PositiveFloat = 10
-    retry_max_s: PositiveFloat = 14_400
-    give_up_after_days: PositiveFloat = 7
+    retry_first_s: Seconds = 10
+    retry_max_s: Seconds = 14_400
+    give_up_after_days: Days = 7
 
 
 class WorkerSettings(_Table):
@@ -204,11 +228,11 @@ class WorkerSettings(_Table):
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     processes: Annotated[int, Field(ge=1, le=64)] = 1
-    threads: Annotated[int, Field(ge=0)] = 0
-    job_time_limit_s: PositiveFloat = 900
-    lease_s: PositiveFloat = 60
-    max_attempts: PositiveInt = 3
-    retry_first_s: NonNegativeFloat = 5
+    threads: Annotated[int, Field(ge=0, le=1024)] = 0
+    job_time_limit_s: Seconds = 900
+    lease_s: Seconds = 60
+    max_attempts: Annotated[int, Field(ge=1, le=1000)] = 3
+    retry_first_s: SecondsOrNone = 5
 
 
 class LogSettings(_Table):
@@ -222,8 +246,8 @@ class SiteSettings(_Table):
     """`[site]`: what the results say of the place they come from."""
 
     timezone: TimeZone = "UTC"
-    institution: Annotated[str, Field(max_length=64)] = ""
-    station_name: Annotated[str, Field(max_length=16)] = ""
+    institution: Annotated[Text, Field(max_length=64)] = ""
+    station_name: Annotated[Text, Field(max_length=16)] = ""
 
 
 CINE_ROUTE = RouteSettings(
@@ -278,4 +302,8 @@ class Settings(_Table):
         names = [destination.name for destination in self.destinations]
         if len(names) != len(set(names)):
             raise ValueError("destinations: each name may stand only once")
+        own = {self.node.host, "localhost", "127.0.0.1", "::1"}
+        for destination in self.destinations:
+            if destination.host in own and destination.port == self.node.port:
+                raise ValueError(f"destinations: '{destination.name}' is the node itself")
         return self

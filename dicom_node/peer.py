@@ -14,13 +14,14 @@ from pynetdicom.dimse_primitives import C_ECHO, C_FIND, C_STORE
 from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
-from config.schema import AETitle, NodeSettings, Port
+from config.schema import AETitle, Host, NodeSettings, Port
 from dicom_node.errors import InvalidAddress, PeerUnavailable
 from dicom_node.network import STORED_SOP_CLASSES, application_entity, tune_socket
 
 _DEFAULTS = NodeSettings()
 _AE_TITLE: TypeAdapter[str] = TypeAdapter(AETitle)
 _PORT: TypeAdapter[int] = TypeAdapter(Port)
+_HOST: TypeAdapter[str] = TypeAdapter(Host)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,11 @@ def parse_address(text: str) -> PeerAddress:
         number = _PORT.validate_python(port)
     except ValidationError as error:
         raise InvalidAddress(f"'{text}': the port is a number from 1 to 65535") from error
-    return PeerAddress(title, host.strip("[]"), number)
+    try:
+        name = _HOST.validate_python(host.strip("[]"))
+    except ValidationError as error:
+        raise InvalidAddress(f"'{text}': '{host}' is not a host name or address") from error
+    return PeerAddress(title, name, number)
 
 
 class OutgoingAssociation:

@@ -38,6 +38,11 @@ def test_folder_is_relative_to_the_file(tmp_path: Path) -> None:
     assert settings.storage.folder == tmp_path / "data"
 
 
+def test_a_file_that_begins_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
+    path = write(tmp_path, "\ufeff[node]\nport = 104")
+    assert load_settings(path, {}).node.port == 104
+
+
 def test_environment_overrides_the_file(tmp_path: Path) -> None:
     path = write(tmp_path, "[node]\nport = 104")
     assert load_settings(path, {"DICOM_NODE__NODE__PORT": "4242"}).node.port == 4242
@@ -49,6 +54,18 @@ def test_environment_overrides_the_file(tmp_path: Path) -> None:
     [
         ("[node]\nport = 70000", r"node\.port = 70000: .*less than or equal to 65535"),
         ("[node]\nprot = 104", r"node\.prot: unknown key; did you mean 'port'\?.*ae_title"),
+        ("[completion]\nquiet_s = inf", r"completion\.quiet_s = inf: .*finite"),
+        ("[completion]\nquiet_s = 1e12", r"completion\.quiet_s = .*less than or equal to"),
+        ("[storage]\ndelete_unused_after_days = 1e7", r"_days = .*less than or equal to 36500"),
+        ("[worker]\nmax_attempts = 99999999999999999999", r"max_attempts = .*equal to 1000"),
+        ('[node]\nhost = "a..b"', r"node\.host = 'a\.\.b': not a host name or address"),
+        ('[[peers]]\nae_title = "A"\nquery_host = "a\\u0000"\nquery_port = 1', r"not a host name"),
+        ('[site]\ntimezone = "Europe"', r"site\.timezone = 'Europe': not an IANA time zone"),
+        ('[site]\ninstitution = "A\\\\B"', r"site\.institution = .*no backslash"),
+        (
+            '[[destinations]]\nname = "me"\nae_title = "A"\nhost = "localhost"\nport = 11112',
+            r"destinations: 'me' is the node itself",
+        ),
         ("[nod]\nport = 104", r"nod: unknown key; did you mean 'node'\?"),
         ('[[destinations]]\nname = "a"', r"destinations\.0\.ae_title: is needed"),
         (
