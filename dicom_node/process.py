@@ -86,13 +86,17 @@ def read_inputs(paths: Iterable[Path]) -> Inputs:
 
 
 def _walk(paths: Iterable[Path]) -> Iterator[Path]:
+    """Files below `paths`, and the folders that are not looked into: links, and closed ones."""
     for path in paths:
         if not path.is_dir():
             yield path
             continue
-        for folder, subfolders, names in os.walk(path):
+        closed: list[OSError] = []
+        for folder, subfolders, names in os.walk(path, onerror=closed.append):
             subfolders.sort()
-            yield from (Path(folder) / name for name in sorted(names))
+            links = [name for name in subfolders if (Path(folder) / name).is_symlink()]
+            yield from (Path(folder) / name for name in sorted([*names, *links]))
+        yield from (Path(error.filename) for error in closed)
 
 
 def _process_stack(

@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 
+from dicom_node.process import read_inputs
+
 
 def test_a_pipe_is_left_out_and_an_output_that_cannot_be_written_is_one_line(tmp_path):
     (tmp_path / "study").mkdir()
@@ -18,3 +20,16 @@ def test_a_pipe_is_left_out_and_an_output_that_cannot_be_written_is_one_line(tmp
     assert "named pipe" in left_out
     assert fault.startswith("dicom-node: ")
     assert "file/out" in fault
+
+
+def test_folders_that_are_not_looked_into_are_named(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    study = tmp_path / "study"
+    study.mkdir()
+    (study / "link").symlink_to(tmp_path / "elsewhere")
+    (study / "closed").mkdir(mode=0)
+    left_out = read_inputs([study]).left_out
+    expected = ["link: no file to read (IsADirectoryError)"]
+    if os.geteuid():  # nothing is closed to root
+        expected.append("closed: no file to read (PermissionError)")
+    assert list(left_out) == expected
