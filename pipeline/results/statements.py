@@ -33,6 +33,7 @@ CHECK_TITLES: Mapping[str, str] = {
     "coverage_apex": "Apical coverage",
     "phases_count": "Number of cardiac phases",
     "missing_images": "Completeness of the images",
+    "blank_images": "Content of the images",
     "left_ventricle": "Left ventricle found",
     "remote_myocardium": "Remote myocardium",
     "scar_agreement": "Scar by different methods",

@@ -3,7 +3,10 @@
 Where a range cites ACDC it was measured on the expert labels of its patients 001-100.
 """
 
+from collections.abc import Iterator
 from statistics import median
+
+import numpy as np
 
 from pipeline.case import Case, CineCase, QualityFinding, Verdict
 from pipeline.patient import numbers
@@ -38,6 +41,22 @@ def check_volumes(case: CineCase) -> QualityFinding:
         reason = "not checked: no ventricle was found at end diastole"
         return QualityFinding(check, Verdict.REVIEW, reason)
     return QualityFinding(check, Verdict.OK, "the volumes are plausible", max(volumes.values()))
+
+
+def check_blank_images(case: CineCase) -> Iterator[QualityFinding]:
+    """`blank_images`: within the LV every image shows something; only said where one does not."""
+    frames = case.stack.frames
+    blank = frames.min(axis=(2, 3)) == frames.max(axis=(2, 3))
+    relevant = np.flatnonzero(case.relevance.relevant) if case.relevance else np.array([], int)
+    if not relevant.size:
+        return
+    first, end = relevant.min(), relevant.max() + 1
+    slices = first + np.flatnonzero(blank[:, first:end].any(axis=0))
+    if slices.size:
+        named = ", ".join(str(z + 1) for z in slices)
+        reason = f"images of one grey value alone, which show nothing, in slices {named}"
+        number = float(blank[:, first:end].sum())
+        yield QualityFinding("blank_images", Verdict.WITHHELD, reason, number, VOLUMETRIC)
 
 
 def check_slice_spacing(case: Case) -> QualityFinding:

@@ -34,7 +34,7 @@ from pipeline.stages.coverage import check_coverage
 from pipeline.stages.detection import cyclic_distance, extremes
 from pipeline.stages.known_error import MASS, VOLUMES, check_known_error
 from pipeline.stages.masks import elongation, open_ring_share
-from pipeline.stages.plausibility import check_slice_spacing, check_volumes
+from pipeline.stages.plausibility import check_blank_images, check_slice_spacing, check_volumes
 from pipeline.stages.relevance import middle_slices
 
 if TYPE_CHECKING:
@@ -116,6 +116,7 @@ class CheckQuality:
             *check_coverage(case),
             *(check(case) for check in checks),
             *check_methods(case),
+            *check_blank_images(case),
             *self._check_known_errors(),
         )
         return withhold(replace(case, quality=findings))

@@ -87,6 +87,23 @@ def test_a_good_case_passes_every_check_and_keeps_every_number(good):
     assert all(one.reason for one in good.quality)
 
 
+def blank(case: CineCase, z: int) -> CineCase:
+    """The same measurement with an image of slice `z` that shows nothing."""
+    frames = np.random.default_rng(0).normal(size=case.stack.frames.shape).astype(np.float32)
+    frames[3, z] = 7
+    return recheck(case, stack=replace(case.stack, frames=frames))
+
+
+def test_images_that_show_nothing_take_the_volumes_back(good):
+    relevant = np.flatnonzero(good.relevance.relevant)
+    fired = finding(blank(good, relevant[2]), "blank_images")
+    assert (fired.verdict, fired.value) == (Verdict.WITHHELD, 1)
+    assert set(fired.withholds) == set(VOLUMETRIC)
+    assert f"slices {relevant[2] + 1}" in fired.reason
+    outside = blank(good, relevant[0] - 1)
+    assert "blank_images" not in [one.check for one in outside.quality]
+
+
 def without_cavity(labels: np.ndarray, phase: int) -> np.ndarray:
     labels[phase][labels[phase] == LV_CAVITY] = LV_MYOCARDIUM
     return labels
