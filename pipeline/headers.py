@@ -4,6 +4,7 @@ Values are decoded here from the bytes of the few attributes that count, not by 
 headers break the rules of their value representations, and thousands arrive in a minute.
 """
 
+import errno
 import hashlib
 import json
 import math
@@ -234,6 +235,10 @@ def _opened(path: Path) -> BinaryIO:
         return path.open("rb")
     except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
         raise Rejection("unreadable", f"no file to read ({type(error).__name__})") from error
+    except OSError as error:
+        if error.errno not in (errno.ELOOP, errno.ENXIO):  # a link to itself, a socket
+            raise
+        raise Rejection("unreadable", f"no file to read ({error.strerror})") from error
 
 
 def _summary(reader: Reader) -> InstanceHeader:

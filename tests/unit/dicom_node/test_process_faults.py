@@ -22,14 +22,18 @@ def test_a_pipe_is_left_out_and_an_output_that_cannot_be_written_is_one_line(tmp
     assert "file/out" in fault
 
 
-def test_folders_that_are_not_looked_into_are_named(tmp_path):
+def test_folders_and_links_that_are_not_looked_into_are_named(tmp_path):
     (tmp_path / "elsewhere").mkdir()
     study = tmp_path / "study"
     study.mkdir()
     (study / "link").symlink_to(tmp_path / "elsewhere")
     (study / "closed").mkdir(mode=0)
+    (study / "self").symlink_to("self")
     left_out = read_inputs([study]).left_out
-    expected = ["link: no file to read (IsADirectoryError)"]
+    expected = [
+        "link: no file to read (IsADirectoryError)",
+        "self: no file to read (Too many levels of symbolic links)",
+    ]
     if os.geteuid():  # nothing is closed to root
         expected.append("closed: no file to read (PermissionError)")
     assert list(left_out) == expected
