@@ -74,15 +74,22 @@ def read_inputs(paths: Iterable[Path]) -> Inputs:
         try:
             header = read_header(path)
         except Rejection as rejection:
-            left_out.append(f"{path.name}: {rejection.reason}")
-            log.warning("file left out", file=path.name, reason=rejection.reason)
+            left_out.append(f"{_name(path)}: {rejection.reason}")
+            log.warning("file left out", file=_name(path), reason=rejection.reason)
             continue
         if header.sop_instance_uid in files:
-            left_out.append(f"{path.name}: its SOP Instance UID was read from another file already")
+            left_out.append(
+                f"{_name(path)}: its SOP Instance UID was read from another file already"
+            )
             continue
         files[header.sop_instance_uid] = path
         headers.append(header)
     return Inputs(tuple(headers), files, tuple(left_out))
+
+
+def _name(path: Path) -> str:
+    """Name of a file as text; what is no UTF-8 in it, as on older discs, as a question mark."""
+    return path.name.encode(errors="replace").decode()
 
 
 def _walk(paths: Iterable[Path]) -> Iterator[Path]:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 from dicom_node.process import read_inputs
+from pipeline.findings import Findings, write_findings
 
 
 def test_a_pipe_is_left_out_and_an_output_that_cannot_be_written_is_one_line(tmp_path):
@@ -37,3 +38,10 @@ def test_folders_and_links_that_are_not_looked_into_are_named(tmp_path):
     if os.geteuid():  # nothing is closed to root
         expected.append("closed: no file to read (PermissionError)")
     assert list(left_out) == expected
+
+
+def test_a_file_name_that_is_not_utf_8_is_named_all_the_same(tmp_path):
+    (tmp_path / os.fsdecode(b"M\xfcller.txt")).touch()
+    left_out = read_inputs([tmp_path]).left_out
+    write_findings(tmp_path / "findings.json", Findings.of((), files_left_out=left_out))
+    assert "M?ller.txt: no DICOM" in (tmp_path / "findings.json").read_text()
