@@ -307,7 +307,7 @@ def evaluate(  # noqa: PLR0917 - the options of a command
     what simulated scanner changes cost, figures by group and the worst cases with their contours,
     as Markdown, JSON and PNG.
     """
-    from dicom_node.measure import evaluate_model
+    from dicom_node.evaluate import evaluate_model
 
     report = evaluate_model(
         model, data, output, part=part, device=device, weights=weights,

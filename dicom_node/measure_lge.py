@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import fields
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,9 +22,6 @@ from pipeline.errors import Rejection
 from pipeline.lge import lge_stages
 from pipeline.stages import Localiser, Segmenter, SliceClassifier
 
-if TYPE_CHECKING:
-    from models.registry import Card
-
 _CODES = {LV_CAVITY: 1, LV_MYOCARDIUM: 2, SCAR: 3, NO_REFLOW: 4}  # as EMIDEC labels them
 _STAGES = ("relevance", "segmentation", "scar", "biomarkers")
 
@@ -37,7 +33,6 @@ class LgeChain:
     ----------
     localiser : Localiser
     segmenter : Segmenter
-        The network that is to be measured.
     classifier : SliceClassifier, optional
         Without it the localiser tells which slices show the LV.
     """
@@ -48,7 +43,6 @@ class LgeChain:
         segmenter: Segmenter,
         classifier: SliceClassifier | None = None,
     ) -> None:
-        self.card: Card = segmenter.card
         stages = lge_stages(LgeSettings(), localiser, segmenter, classifier)
         self._stages = [stage for stage in stages if stage.name in _STAGES]
 

@@ -52,13 +52,19 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What was measured.
+    """What is measured, and what came out.
 
     Attributes
     ----------
     card : Card
         Of the model measured.
-    part : Part
+    part : {"test", "validation"}
+    data : Path
+        Folder of the labelled sets; a set that is absent is left out.
+    say : callable
+        Told each patient when it is done.
+    scanner_changes : bool
+        Also under simulated scanner changes, on `_CHANGED_SETS`, which takes ten times as long.
     patients, frames, changes : list of Row
         Per patient; per cine; per patient and simulated change.
     left_out : dict of str to str
@@ -71,12 +77,20 @@ class Evaluation:
 
     card: Card
     part: Part
+    data: Path
+    say: Say = print
+    scanner_changes: bool = True
     patients: list[Row] = field(default_factory=list)
     frames: list[Row] = field(default_factory=list)
     changes: list[Row] = field(default_factory=list)
     left_out: dict[str, str] = field(default_factory=dict)
     worst: dict[str, list[tuple[Glimpse, Glimpse]]] = field(default_factory=dict)
     pooled: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    def add(self, row: Row) -> None:
+        """Keep the row of a patient, and tell it."""
+        self.patients.append(row)
+        self.say(progress(row))
 
     def of(self, dataset: str) -> list[Row]:
         """Rows of the patients of a set."""
@@ -87,71 +101,36 @@ class Evaluation:
         return lambda name, reason: self.left_out.update({f"{dataset} {name}": reason})
 
 
-def evaluate(
-    service: Service,
-    data: Path,
-    output: Path,
-    *,
-    part: Part = "test",
-    scanner_changes: bool = True,
-    say: Say = print,
-) -> Path:
-    """Measure a segmenter on one part of every set that is there.
-
-    Parameters
-    ----------
-    service : Service
-        The chain with the segmenter in it.
-    data : Path
-        Folder of the labelled sets; a set that is absent is left out.
-    output : Path
-        Folder for `evaluation-<model>-<part>` as `.json`, `.md` and pictures.
-    part : {"test", "validation"}
-    scanner_changes : bool
-        Also under simulated scanner changes, on `_CHANGED_SETS`, which takes ten times as long.
-    say : callable
-        Told each patient when it is done.
-
-    Returns
-    -------
-    Path
-        The Markdown report.
-    """
-    evaluation = Evaluation(service.card, part)
-    _measure_volumes(evaluation, service, data, say, scanner_changes=scanner_changes)
-    for row in _partly_labelled(evaluation, service, data):
-        evaluation.patients.append(row)
-        say(progress(row))
-    for row in _frame_rows(evaluation, service, data):
-        evaluation.frames.append(row)
-        say(progress(row))
-    return write(evaluation, output)
+def evaluate_segmenter(evaluation: Evaluation, service: Service) -> None:
+    """Measure the chain with a segmenter in it, on one part of every cine set that is there."""
+    _measure_volumes(evaluation, service)
+    for row in _partly_labelled(evaluation, service):
+        evaluation.add(row)
+    evaluate_detector(evaluation, service)
 
 
-def _measure_volumes(
-    evaluation: Evaluation, service: Service, data: Path, say: Say, *, scanner_changes: bool
-) -> None:
+def _measure_volumes(evaluation: Evaluation, service: Service) -> None:
     """Measure the fully labelled sets, and keep sight of their worst cases."""
     views: dict[str, list[tuple[float, tuple[Glimpse, Glimpse]]]] = {}
-    for dataset, ed, es in _volumes(evaluation, data):
+    for dataset, ed, es in _volumes(evaluation):
         found = label_pair(service, ed, es)
         row = row_of_volumes(dataset, ed, es, found)
         score = sum(value for key, value in row.items() if key.startswith("dice_"))
         view = glimpse(ed, found[0]), glimpse(es, found[1])
         views.setdefault(dataset, []).append((score, view))
-        if scanner_changes and dataset in _CHANGED_SETS:
+        if evaluation.scanner_changes and dataset in _CHANGED_SETS:
             evaluation.changes.extend(rows_of_changes(service, dataset, ed, es))
-        evaluation.patients.append(row)
-        say(progress(row))
+        evaluation.add(row)
     for dataset, scored in views.items():
         scored.sort(key=lambda entry: entry[0])
         evaluation.worst[dataset] = [view for _, view in scored[:WORST_DRAWN]]
 
 
-def _partly_labelled(evaluation: Evaluation, service: Service, data: Path) -> Iterator[Row]:
+def _partly_labelled(evaluation: Evaluation, service: Service) -> Iterator[Row]:
     """Rows of the sets that label some slices, or give volumes alone."""
+    data = evaluation.data
     for slices in usable(
-        _names(evaluation, data, "sunnybrook"),
+        _names(evaluation, "sunnybrook"),
         partial(sunnybrook.read_patient, data),
         evaluation.noting("sunnybrook"),
     ):
@@ -164,91 +143,62 @@ def _partly_labelled(evaluation: Evaluation, service: Service, data: Path) -> It
         yield row_of_study(service, study)
 
 
-def evaluate_localiser(
-    localiser: HeartLocaliser,
-    data: Path,
-    output: Path,
-    *,
-    part: Part = "test",
-    say: Say = print,
-) -> Path:
-    """Measure the localiser on the fully labelled sets; files as `evaluate` writes them."""
-    evaluation = Evaluation(localiser.card, part)
-    for dataset, ed, es in _volumes(evaluation, data):
-        row = row_of_localiser(localiser, dataset, ed, es)
-        evaluation.patients.append(row)
-        say(progress(row))
-    return write(evaluation, output)
+def evaluate_localiser(evaluation: Evaluation, localiser: HeartLocaliser) -> None:
+    """Measure a localiser on the fully labelled sets."""
+    for dataset, ed, es in _volumes(evaluation):
+        evaluation.add(row_of_localiser(localiser, dataset, ed, es))
 
 
-def evaluate_regressor(
-    service: Service, data: Path, output: Path, *, part: Part = "test", say: Say = print
-) -> Path:
-    """Measure volumes from volume alone on the fully labelled sets; files as `evaluate`'s."""
-    evaluation = Evaluation(service.card, part)
-    for dataset, ed, es in _volumes(evaluation, data):
+def evaluate_regressor(evaluation: Evaluation, service: Service) -> None:
+    """Measure volumes from volume alone on the fully labelled sets."""
+    for dataset, ed, es in _volumes(evaluation):
         try:
-            row = row_of_regression(service, dataset, ed, es)
+            evaluation.add(row_of_regression(service, dataset, ed, es))
         except CaseError as error:
-            evaluation.left_out[f"{dataset} {ed.patient}"] = str(error)
-            continue
-        evaluation.patients.append(row)
-        say(progress(row))
-    return write(evaluation, output)
+            evaluation.noting(dataset)(ed.patient, str(error))
 
 
 def evaluate_detector(
-    service: Service,
-    naive: Service,
-    data: Path,
-    output: Path,
-    *,
-    part: Part = "test",
-    say: Say = print,
-) -> Path:
-    """Measure a detector of ED and ES, the service's, on whole cines; files as `evaluate`'s.
+    evaluation: Evaluation, service: Service, naive: Service | None = None
+) -> None:
+    """Measure how the service tells ED and ES of whole cines.
 
-    `naive` is the same chain with the naive reading of the detector.
+    `naive`, where a network tells them, is the same chain with the naive reading of it.
     """
-    evaluation = Evaluation(service.card, part)
-    for row in _frame_rows(evaluation, service, data, naive):
+    for row in _frame_rows(evaluation, service, naive):
         evaluation.frames.append(row)
-        say(progress(row))
-    return write(evaluation, output)
+        evaluation.say(progress(row))
 
 
-def _names(evaluation: Evaluation, data: Path, dataset: str) -> tuple[str, ...]:
+def _names(evaluation: Evaluation, dataset: str) -> tuple[str, ...]:
     """Patients to measure of a set; none where it is not there."""
+    data, part = evaluation.data, evaluation.part
     if dataset == "acdc_official":
-        return acdc.official_test_patients(data) if evaluation.part == "test" else ()
-    return patients(data, dataset, evaluation.part) if is_there(data, dataset) else ()
+        return acdc.official_test_patients(data) if part == "test" else ()
+    return patients(data, dataset, part) if is_there(data, dataset) else ()
 
 
-def _volumes(
-    evaluation: Evaluation, data: Path
-) -> Iterator[tuple[str, LabelledVolume, LabelledVolume]]:
+def _volumes(evaluation: Evaluation) -> Iterator[tuple[str, LabelledVolume, LabelledVolume]]:
     """ED and ES volumes of the fully labelled sets, one patient at a time."""
     for dataset, adapter in _WHOLE.items():
-        names = _names(evaluation, data, dataset)
-        read = partial(adapter.read_patient, data)
-        for ed, es in usable(names, read, evaluation.noting(dataset)):
+        read = partial(adapter.read_patient, evaluation.data)
+        for ed, es in usable(_names(evaluation, dataset), read, evaluation.noting(dataset)):
             yield dataset, ed, es
     for seed in synthetic.SEEDS[evaluation.part]:
         ed, es = synthetic.synthetic_volumes(seed)
         yield "synthetic", ed, es
 
 
-def _frame_rows(
-    evaluation: Evaluation, service: Service, data: Path, naive: Service | None = None
-) -> Iterator[Row]:
+def _frame_rows(evaluation: Evaluation, service: Service, naive: Service | None) -> Iterator[Row]:
     """Errors of ED and ES of the patients whose whole cine is there."""
     for dataset, adapter in _WHOLE.items():
 
         def read(name: str, dataset: str = dataset, adapter: Any = adapter) -> Row:
-            return row_of_frames(service, dataset, adapter.read_cine(data, name), naive)
+            cine = adapter.read_cine(evaluation.data, name)
+            return row_of_frames(service, dataset, cine, naive)
 
-        names = _names(evaluation, data, dataset)
-        yield from usable(names, read, evaluation.noting(f"{dataset} whole cine of"))
+        note = evaluation.noting(f"{dataset} whole cine of")
+        yield from usable(_names(evaluation, dataset), read, note)
 
 
 def progress(row: Row) -> str:

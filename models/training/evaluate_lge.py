@@ -3,21 +3,18 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from models.predict import HeartLocaliser
-from models.registry import Card
 from models.slice_classifier import SliceClassifier
-from models.split import Part
 from models.training import data as sets
 from models.training import emidec, synthetic
 from models.training.cases import LabelledVolume, usable
 from models.training.emidec import as_hearts
-from models.training.evaluate import Evaluation, Say, progress, write
+from models.training.evaluate import Evaluation
 from models.training.measure import RELEVANCE_THRESHOLD, Row, row_of_localiser, row_of_scar
 from models.training.metrics import classification
 from models.training.slice_class_task import SLICE_SETS
@@ -30,12 +27,7 @@ Judged = tuple[WholeSlice, bool]
 
 
 class ScarService(Protocol):
-    """The chain that measures a late enhancement stack in the node, on plain arrays.
-
-    `card` is that of the network in it that is to be measured.
-    """
-
-    card: Card
+    """The chain that measures a late enhancement stack in the node, on plain arrays."""
 
     def scar(
         self,
@@ -50,36 +42,21 @@ class ScarService(Protocol):
         ...
 
 
-def evaluate_slices(
-    classifier: SliceClassifier,
-    data: Path,
-    output: Path,
-    *,
-    part: Part = "test",
-    say: Say = print,
-) -> Path:
+def evaluate_slices(evaluation: Evaluation, classifier: SliceClassifier) -> None:
     """Measure a classifier on whole slices of every set, cines in LGE contrast too.
 
-    Writes per patient and contrast the sensitivity, also of the most basal and of the most apical
+    Gives per patient and contrast the sensitivity, also of the most basal and of the most apical
     slice with LV, and the specificity; and the confusion over all slices of each set and contrast.
-
-    Parameters
-    ----------
-    classifier : SliceClassifier
-    data, output, part, say
-        As `models.training.evaluate.evaluate` takes them.
     """
-    evaluation = Evaluation(classifier.card, part)
     judged: list[Judged] = []
     for dataset in SLICE_SETS:
-        for slices in sets.slices_by_patient(data, dataset, part, evaluation.noting(dataset)):
+        note = evaluation.noting(dataset)
+        for slices in sets.slices_by_patient(evaluation.data, dataset, evaluation.part, note):
             found = list(_judge(classifier, plain_slices(as_hearts(slices))))
             for row in _rows_of_patient(dataset, found):
-                evaluation.patients.append(row)
-                say(progress(row))
+                evaluation.add(row)
             judged += found
     evaluation.pooled.update(pooled(judged))
-    return write(evaluation, output)
 
 
 def _judge(classifier: SliceClassifier, slices: Iterator[WholeSlice]) -> Iterator[Judged]:
@@ -125,62 +102,46 @@ def pooled(judged: Sequence[Judged]) -> dict[str, dict[str, float]]:
     }
 
 
-def evaluate_lge_localiser(
-    localiser: HeartLocaliser,
-    data: Path,
-    output: Path,
-    *,
-    part: Part = "test",
-    say: Say = print,
-) -> Path:
+def evaluate_lge_localiser(evaluation: Evaluation, localiser: HeartLocaliser) -> None:
     """Measure a localiser on late enhancement, real and synthetic.
 
     In EMIDEC the LV lies in the middle of every image: a fifth of the rows and of the columns is
     cut off first.
     """
-    evaluation = Evaluation(localiser.card, part)
-    for dataset, volume in _scar_volumes(evaluation, data):
+    for dataset, volume in _scar_volumes(evaluation):
         rows, columns = (length // 5 for length in volume.images.shape[1:])
         cut = replace(
             volume,
             images=volume.images[:, rows:, columns:],
             labels=volume.labels[:, rows:, columns:],
         )
-        row = row_of_localiser(localiser, dataset, cut, lv=(1, 2, 3, 4))
-        evaluation.patients.append(row)
-        say(progress(row))
-    return write(evaluation, output)
+        evaluation.add(row_of_localiser(localiser, dataset, cut, lv=(1, 2, 3, 4)))
 
 
-def evaluate_scar(
-    service: ScarService, data: Path, output: Path, *, part: Part = "test", say: Say = print
-) -> Path:
+def evaluate_scar(evaluation: Evaluation, service: ScarService) -> None:
     """Measure a scar segmenter on EMIDEC and on synthetic hearts, in the chain it serves in.
 
-    Writes Dice of cavity, whole myocardium, infarct (no-reflow included) and no-reflow, the error
+    Gives Dice of cavity, whole myocardium, infarct (no-reflow included) and no-reflow, the error
     of the scar in percent of the myocardium, and how the exams are told apart.
     """
-    evaluation = Evaluation(service.card, part)
-    for dataset, volume in _scar_volumes(evaluation, data):
+    for dataset, volume in _scar_volumes(evaluation):
         found, probability = service.scar(
             volume.images, volume.pixel_spacing_mm, volume.slice_spacing_mm
         )
         row = row_of_scar(dataset, volume, found) | {"infarct_probability": probability}
-        evaluation.patients.append(row)
-        say(progress(row))
+        evaluation.add(row)
     for dataset in dict.fromkeys(row["dataset"] for row in evaluation.patients):
         rows = evaluation.of(dataset)
         evaluation.pooled[f"{dataset}_exams"] = classification(
             [row["infarct_probability"] >= 0.5 for row in rows],
             [row["scar_percent_true"] > 0 for row in rows],
         )
-    return write(evaluation, output)
 
 
-def _scar_volumes(evaluation: Evaluation, data: Path) -> Iterator[tuple[str, LabelledVolume]]:
-    if emidec.is_there(data):
-        names = sets.patients(data, "emidec", evaluation.part)
-        read = partial(emidec.read_case, data)
+def _scar_volumes(evaluation: Evaluation) -> Iterator[tuple[str, LabelledVolume]]:
+    if emidec.is_there(evaluation.data):
+        names = sets.patients(evaluation.data, "emidec", evaluation.part)
+        read = partial(emidec.read_case, evaluation.data)
         for volume in usable(names, read, evaluation.noting("emidec")):
             yield "emidec", volume
     for seed in synthetic.SEEDS[evaluation.part]:

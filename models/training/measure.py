@@ -9,7 +9,6 @@ import numpy.typing as npt
 
 from models.ed_es_detector import FrameReading
 from models.predict import HeartLocaliser
-from models.registry import Card
 from models.regressor import RegressedVolume
 from models.training.cases import LabelledCine, LabelledVolume
 from models.training.metrics import cyclic_frames, dice, ejection_fraction, hausdorff_mm
@@ -29,12 +28,7 @@ Float32 = npt.NDArray[np.float32]
 
 
 class Service(Protocol):
-    """The chain that measures a cine in the node, on plain arrays.
-
-    `card` is that of the network in it that is to be measured.
-    """
-
-    card: Card
+    """The chain that measures a cine in the node, on plain arrays."""
 
     def labels(
         self, frames: Float32, pixel_spacing_mm: tuple[float, float], slice_spacing_mm: float

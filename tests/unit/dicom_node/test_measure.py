@@ -6,7 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dicom_node.measure import NodeChain, evaluate_model
+from dicom_node.evaluate import evaluate_model
+from dicom_node.measure import NodeChain
 from models.ed_es_detector import FrameReading
 from models.predict import HeartLocaliser, StackSegmenter
 from models.registry import WEIGHTS_FOLDER, WeightsError, build, card, save_weights
@@ -21,7 +22,7 @@ from models.training.recipes import RECIPES
 
 @pytest.fixture(scope="module")
 def chain():
-    return NodeChain(card("cine_unet"), HeartLocaliser(), StackSegmenter())
+    return NodeChain(HeartLocaliser(), StackSegmenter())
 
 
 def test_the_chain_labels_and_times_a_heart(chain):
@@ -52,7 +53,7 @@ def test_the_detector_of_the_chain_tells_the_phases():
             return FrameReading(5, sure=True), FrameReading(1, sure=False)
 
     cine = synthesise_cine(3, phases=8, slices=8)
-    chain = NodeChain(card("cine_unet"), HeartLocaliser(), StackSegmenter(), Fixed())
+    chain = NodeChain(HeartLocaliser(), StackSegmenter(), Fixed())
     found = chain.phases(cine.frames, cine.pixel_spacing_mm, cine.slice_spacing_mm)
     assert found == Fixed()(cine.frames)
 
@@ -67,7 +68,7 @@ def test_the_regressor_of_the_chain_sees_the_slices_that_show_the_ventricle():
 
     cine = synthesise_cine(3, phases=8, slices=8)
     geometry = cine.pixel_spacing_mm, cine.slice_spacing_mm
-    chain = NodeChain(card("cine_unet"), HeartLocaliser(), StackSegmenter(), regressor=Counting())
+    chain = NodeChain(HeartLocaliser(), StackSegmenter(), regressor=Counting())
     frames = cine.frames[[cine.ed, cine.es]]
     beyond = np.random.default_rng(1).rayleigh(30, frames[:, :2].shape).astype(np.float32)
     for found in chain.regressed(np.concatenate([beyond, frames], axis=1), *geometry):
@@ -111,7 +112,7 @@ def test_a_detector_of_frames_is_measured_in_the_chain(tmp_path, monkeypatch):
     write_untrained(tmp_path, RECIPES["cine_ed_es"])
     cine = synthesise_cine(3, phases=8, slices=8)
     known = LabelledCine(cine.frames, cine.pixel_spacing_mm, 10.0, cine.ed, cine.es, "patient010")
-    monkeypatch.setattr(evaluate, "_names", lambda _, __, name: ("x",) if name == "acdc" else ())
+    monkeypatch.setattr(evaluate, "_names", lambda _, name: ("x",) if name == "acdc" else ())
     monkeypatch.setattr(evaluate.acdc, "read_cine", lambda *_: known)
     path = evaluate_model("tiny", tmp_path, tmp_path, weights=tmp_path, say=lambda _: None)
     content = json.loads(path.with_suffix(".json").read_text())

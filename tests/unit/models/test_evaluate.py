@@ -3,6 +3,7 @@
 import json
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from models.registry import card
 from models.training import evaluate as module
 from models.training.cards import DATA_OF_SET, fitted_sets, is_held_out
 from models.training.cases import CaseError, LabelledCine, LabelledVolume
-from models.training.evaluate import Evaluation, as_content, evaluate, write
+from models.training.evaluate import Evaluation, as_content, evaluate_segmenter, write
 from models.training.measure import (
     _half_a_pixel_apart,
     row_of_frames,
@@ -48,6 +49,10 @@ class Known:
         return FrameReading(int(area.argmax()), sure=True), FrameReading(
             int(area.argmin()), sure=True
         )
+
+
+def evaluation_of(service, data=Path("none"), say=lambda _: None, **options):
+    return Evaluation(service.card, "test", data, say, **options)
 
 
 def volume(phase, radius, patient="patient010", group="DCM"):
@@ -189,7 +194,7 @@ def test_patients_are_held_out_unless_the_card_was_fitted_on_all():
     refitted = replace(shipped, data=("ACDC, all 100 patients", *shipped.data[1:]))
     assert [name for name in DATA_OF_SET if not is_held_out(refitted, name)] == ["acdc"]
     rows = [{"dataset": "acdc", "patient": "1", "dice_lv_ed": 0.9}]
-    content = as_content(Evaluation(refitted, "test", patients=rows))
+    content = as_content(Evaluation(refitted, "test", Path("none"), patients=rows))
     assert "## acdc: **fitted on these very patients" in as_markdown(content, {})
 
 
@@ -213,7 +218,10 @@ def test_the_report_says_what_was_seen_what_was_missed_and_what_was_left_out(tmp
 
     monkeypatch.setattr(module, "_frame_rows", frame_rows)
     said = []
-    path = evaluate(Known(("acdc",)), tmp_path / "none", tmp_path, say=said.append)
+    service = Known(("acdc",))
+    evaluation = evaluation_of(service, say=said.append)
+    evaluate_segmenter(evaluation, service)
+    path = write(evaluation, tmp_path)
     text, content = path.read_text(), json.loads(path.with_suffix(".json").read_text())
     assert [line.split(":")[0] for line in said] == ["acdc patient010", "mnms A1"]
     assert (content["sets"]["acdc"]["seen"], content["sets"]["mnms"]["seen"]) == (True, False)
@@ -231,40 +239,38 @@ def test_the_report_says_what_was_seen_what_was_missed_and_what_was_left_out(tmp
         assert (tmp_path / f"evaluation-cine_unet-test-{file}").stat().st_size > 5000
 
 
-def test_the_worst_patient_is_drawn_first(tmp_path, monkeypatch):
+def test_the_worst_patient_is_drawn_first(monkeypatch):
     """Of two hearts the second has another RV than the service knows."""
     odd = volume("ed", 12, "A2").images - 40 * (ED.labels == 3)
     pairs = [("mnms", ED, ES), ("mnms", replace(ED, images=odd, patient="A2"), ES)]
     monkeypatch.setattr(module, "_volumes", lambda *_: iter(pairs))
     monkeypatch.setattr(module, "_frame_rows", lambda *_: iter(()))
-    kept = []
-    monkeypatch.setattr(module, "write", lambda evaluation, _: kept.append(evaluation))
-    evaluate(Known(), tmp_path, tmp_path, scanner_changes=False, say=lambda _: None)
-    titles = [view.title for view, _ in kept[0].worst["mnms"]]
+    evaluation = evaluation_of(Known(), scanner_changes=False)
+    evaluate_segmenter(evaluation, Known())
+    titles = [view.title for view, _ in evaluation.worst["mnms"]]
     assert [title.split()[0] for title in titles] == ["A2", "patient010"]
     assert "rv 0.00" in titles[0]
-    assert kept[0].changes == []
+    assert evaluation.changes == []
 
 
 def test_figures_that_are_no_numbers_are_null_in_the_json(tmp_path):
     row = ROWS[2] | {"dataset": "synthetic"}
-    evaluation = Evaluation(card("cine_unet"), "test", patients=[row])
+    evaluation = evaluation_of(Known(), patients=[row])
     text = write(evaluation, tmp_path).with_suffix(".json").read_text()
     assert "NaN" not in text
     assert json.loads(text)["patients"][0]["lv_ef_error"] is None
 
 
-def test_a_rejected_heart_is_left_out_by_name(tmp_path, monkeypatch):
+def test_a_rejected_heart_is_left_out_by_name(monkeypatch):
     class Refusing(Known):
         def regressed(self, *_):
             raise CaseError("the chain rejects it")
 
     monkeypatch.setattr(module, "_volumes", lambda *_: iter([("acdc", ED, ES)]))
-    kept = []
-    monkeypatch.setattr(module, "write", lambda evaluation, _: kept.append(evaluation))
-    module.evaluate_regressor(Refusing(), tmp_path, tmp_path, say=lambda _: None)
-    assert kept[0].left_out == {"acdc patient010": "the chain rejects it"}
-    assert kept[0].patients == []
+    evaluation = evaluation_of(Refusing())
+    module.evaluate_regressor(evaluation, Refusing())
+    assert evaluation.left_out == {"acdc patient010": "the chain rejects it"}
+    assert evaluation.patients == []
 
 
 def test_a_detector_is_measured_by_both_readings_and_by_what_it_asks_to_review():
@@ -291,7 +297,7 @@ def test_a_rejected_cine_is_left_out_by_name(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "_names", lambda *_: ("patient010",))
     cine = LabelledCine(np.zeros((4, 3, 8, 8), np.float32), (1.0, 1.0), 8.0, 0, 1, "patient010")
     monkeypatch.setattr(module.acdc, "read_cine", lambda *_: cine)
-    evaluation = Evaluation(card("cine_unet"), "test")
-    assert list(module._frame_rows(evaluation, Refusing(), tmp_path)) == []
+    evaluation = evaluation_of(Refusing(), tmp_path)
+    assert list(module._frame_rows(evaluation, Refusing(), None)) == []
     assert evaluation.left_out["acdc whole cine of patient010"] == "the chain rejects it"
     assert "CSV or folders" in evaluation.left_out["mnms whole cine of patient010"]

@@ -13,6 +13,7 @@ from models.registry import card
 from models.training import evaluate_lge as module
 from models.training.cards import DATA_OF_SET
 from models.training.cases import LabelledVolume
+from models.training.evaluate import Evaluation, write
 from models.training.evaluate_lge import (
     evaluate_lge_localiser,
     evaluate_scar,
@@ -25,6 +26,12 @@ from models.training.slices import LabelledSlice
 from models.training.whole_slices import plain_slices
 
 FITTED = tuple(DATA_OF_SET[name] for name in ("acdc", "emidec"))
+
+
+def report_of(evaluate, service, folder):
+    evaluation = Evaluation(service.card, "test", folder, lambda line: None)
+    evaluate(evaluation, service)
+    return write(evaluation, folder)
 
 
 class ByBrightness:
@@ -59,7 +66,7 @@ def test_slices_are_judged_per_patient_and_all_together(tmp_path, monkeypatch):
     monkeypatch.setattr(
         module.sets, "slices_by_patient", lambda data, name, part, left: patients.get(name, [])
     )
-    report = evaluate_slices(ByBrightness(), tmp_path, tmp_path, say=lambda line: None)
+    report = report_of(evaluate_slices, ByBrightness(), tmp_path)
     content = json.loads(report.with_suffix(".json").read_text())
     rows = {(row["patient"], row["group"]): row for row in content["patients"]}
     first = rows["Case_P001", "LGE"]
@@ -102,7 +109,7 @@ def wall(infarct=0, no_reflow=0):
 
 def test_the_localiser_finds_an_lv_that_is_not_in_the_middle(tmp_path, monkeypatch):
     volume = stack(np.pad(wall(infarct=30), ((0, 0), (20, 20), (20, 20))))
-    monkeypatch.setattr(module, "_scar_volumes", lambda evaluation, data: [("emidec", volume)])
+    monkeypatch.setattr(module, "_scar_volumes", lambda evaluation: [("emidec", volume)])
 
     class Localiser:
         card = replace(card("heart_localiser"), data=FITTED)
@@ -113,7 +120,7 @@ def test_the_localiser_finds_an_lv_that_is_not_in_the_middle(tmp_path, monkeypat
             assert np.abs(centre - middle).min() > 3
             return Localisation(np.ones(1), tuple(centre + np.array([1, 0])), np.ones(1))
 
-    report = evaluate_lge_localiser(Localiser(), tmp_path, tmp_path, say=lambda line: None)
+    report = report_of(evaluate_lge_localiser, Localiser(), tmp_path)
     (row,) = json.loads(report.with_suffix(".json").read_text())["patients"]
     assert row["centre_error_mm"] == pytest.approx(1.4)
     assert row["sensitivity"] == 1
@@ -133,7 +140,7 @@ def test_scar_is_joined_as_the_challenge_joins_it():
 def test_exams_are_told_apart_by_the_chain(tmp_path, monkeypatch):
     volumes = [stack(wall(infarct=30)), stack(wall(), "Case_N001"), stack(wall(), "Case_N002")]
     monkeypatch.setattr(
-        module, "_scar_volumes", lambda evaluation, data: (("emidec", v) for v in volumes)
+        module, "_scar_volumes", lambda evaluation: (("emidec", v) for v in volumes)
     )
 
     class Chain:
@@ -142,7 +149,7 @@ def test_exams_are_told_apart_by_the_chain(tmp_path, monkeypatch):
         def scar(self, images, pixel_spacing_mm, slice_spacing_mm):
             return images.astype(np.uint8), 0.9 if (images >= 3).any() else math.nan
 
-    report = evaluate_scar(Chain(), tmp_path, tmp_path, say=lambda line: None)
+    report = report_of(evaluate_scar, Chain(), tmp_path)
     content = json.loads(report.with_suffix(".json").read_text())
     exams = content["pooled"]["emidec_exams"]
     assert (exams["true_positive"], exams["true_negative"]) == (1, 2)

@@ -1,0 +1,145 @@
+"""`dicom-node evaluate`: each task of a model in the chain that serves it, on labelled sets."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from config.schema import LV_AREA_CURVE, CineSettings
+from dicom_node.measure import NodeChain
+from dicom_node.measure_lge import shipped_chain
+from pipeline.stages import Detector, Regressor, Segmenter
+
+if TYPE_CHECKING:
+    from models.split import Part
+    from models.training.evaluate import Evaluation
+
+
+def evaluate_model(
+    model: str,
+    data: Path,
+    output: Path,
+    *,
+    part: "Part" = "test",
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+    weights: Path | None = None,
+    scanner_changes: bool = True,
+    say: Callable[[str], None] = print,
+) -> Path:
+    """Measure a model by its task, in the chain it serves in; returns the report (Markdown).
+
+    Parameters
+    ----------
+    model : str
+        A registered model.
+    data, part, scanner_changes, say
+        See `models.training.evaluate.Evaluation`.
+    output : Path
+        Folder for `evaluation-<model>-<part>` as `.json`, `.md` and pictures.
+    device : {"auto", "cpu", "cuda"}
+    weights : Path, optional
+        Folder of its card and weights; the shipped ones without. The other networks of the chain
+        are the shipped ones.
+
+    Raises
+    ------
+    WeightsError
+        The model is unknown, altered, or of a task that is not measured here.
+    """
+    from models.predict import choose_device
+    from models.registry import WEIGHTS_FOLDER, WeightsError, card
+    from models.training.evaluate import Evaluation, write
+
+    folder = weights or WEIGHTS_FOLDER
+    evaluation = Evaluation(card(model, folder), part, data, say, scanner_changes)
+    task = evaluation.card.task
+    if task not in _TASKS:
+        raise WeightsError(f"model '{model}' is for {task}, which is not measured")
+    _TASKS[task](evaluation, choose_device(device), folder)
+    return write(evaluation, output)
+
+
+def _segmentation(evaluation: "Evaluation", device: str, folder: Path) -> None:
+    from models.predict import StackSegmenter
+    from models.training.evaluate import evaluate_segmenter
+
+    segmenter = StackSegmenter(evaluation.card.name, device, folder)
+    evaluate_segmenter(evaluation, _cine_chain(device, segmenter=segmenter))
+
+
+def _localisation(evaluation: "Evaluation", device: str, folder: Path) -> None:
+    from models.predict import HeartLocaliser
+    from models.training.cards import fitted_sets
+    from models.training.evaluate import evaluate_localiser
+    from models.training.evaluate_lge import evaluate_lge_localiser
+
+    of_lge = "emidec" in fitted_sets(evaluation.card)
+    evaluate = evaluate_lge_localiser if of_lge else evaluate_localiser
+    evaluate(evaluation, HeartLocaliser(evaluation.card.name, device, folder))
+
+
+def _volume_regression(evaluation: "Evaluation", device: str, folder: Path) -> None:
+    from models.regressor import VolumeRegressor
+    from models.training.evaluate import evaluate_regressor
+
+    regressor = VolumeRegressor(evaluation.card.name, device, folder)
+    evaluate_regressor(evaluation, _cine_chain(device, regressor=regressor))
+
+
+def _ed_es_detection(evaluation: "Evaluation", device: str, folder: Path) -> None:
+    from models.ed_es_detector import central_frame, likeliest_frame
+    from models.predict import PhaseDetector
+    from models.training.evaluate import evaluate_detector
+
+    central, naive = (
+        _cine_chain(device, detector=PhaseDetector(evaluation.card.name, device, folder, read))
+        for read in (central_frame, likeliest_frame)
+    )
+    evaluate_detector(evaluation, central, naive)
+
+
+def _slice_classification(evaluation: "Evaluation", device: str, folder: Path) -> None:
+    from models.slice_classifier import SliceClassifier
+    from models.training.evaluate_lge import evaluate_slices
+
+    evaluate_slices(evaluation, SliceClassifier(evaluation.card.name, device, folder))
+
+
+def _scar_segmentation(evaluation: "Evaluation", device: str, folder: Path) -> None:
+    from models.predict import StackSegmenter
+    from models.training.evaluate_lge import evaluate_scar
+
+    name = evaluation.card.name
+    segmenter = StackSegmenter(name, device, folder, task="scar_segmentation")
+    evaluate_scar(evaluation, shipped_chain(segmenter, device))
+
+
+_TASKS: Mapping[str, Callable[["Evaluation", str, Path], None]] = {
+    "segmentation": _segmentation,
+    "localisation": _localisation,
+    "volume_regression": _volume_regression,
+    "ed_es_detection": _ed_es_detection,
+    "slice_classification": _slice_classification,
+    "scar_segmentation": _scar_segmentation,
+}
+"""Task of a model, as on its card: how it is measured, on a device and from a folder."""
+
+
+def _cine_chain(
+    device: str,
+    *,
+    segmenter: Segmenter | None = None,
+    detector: Detector | None = None,
+    regressor: Regressor | None = None,
+) -> NodeChain:
+    """The cine chain with the shipped networks, but those given."""
+    from models.predict import HeartLocaliser, PhaseDetector, StackSegmenter
+
+    settings = CineSettings()
+    if detector is None and settings.detector != LV_AREA_CURVE:
+        detector = PhaseDetector(settings.detector, device)
+    return NodeChain(
+        HeartLocaliser(settings.localiser, device),
+        segmenter or StackSegmenter(settings.segmenter, device),
+        detector,
+        regressor,
+    )
