@@ -1,7 +1,7 @@
 """What is trained for each model: network, input, task."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 
 from models.preprocess import CropGrid
@@ -39,6 +39,17 @@ def slice_recipe(
     )
 
 
+def _localiser(sampling: SliceSampling, settings: TrainSettings | None = None) -> Recipe:
+    """Recipe of a network that finds the LV in whole images."""
+    parameters = {"width": 8, "levels": 5, "classes": 4}
+    return slice_recipe("localisation", "unet_2d", parameters, sampling, settings)
+
+
+_WHOLE_IMAGES = SliceSampling(
+    CropGrid(rows=128, columns=128, spacing_mm=3.0, supersample=2),
+    max_shift_mm=170.0,
+    max_scale=1.25,
+)
 RECIPES: Mapping[str, Recipe] = {
     "cine_unet": slice_recipe(
         "segmentation",
@@ -59,24 +70,10 @@ RECIPES: Mapping[str, Recipe] = {
         ),
         TrainSettings(steps=9_000, validate_every=1000),
     ),
-    "heart_localiser": slice_recipe(
-        "localisation",
-        "unet_2d",
-        {"width": 8, "levels": 5, "classes": 4},
-        SliceSampling(
-            CropGrid(rows=128, columns=128, spacing_mm=3.0, supersample=2),
-            max_shift_mm=170.0,
-            max_scale=1.25,
-        ),
-    ),
-    "lge_localiser": slice_recipe(
-        "localisation",
-        "unet_2d",
-        {"width": 8, "levels": 5, "classes": 4},
-        SliceSampling(
-            CropGrid(rows=128, columns=128, spacing_mm=3.0, supersample=2),
-            max_shift_mm=170.0,
-            max_scale=1.25,
+    "heart_localiser": _localiser(_WHOLE_IMAGES),
+    "lge_localiser": _localiser(
+        replace(
+            _WHOLE_IMAGES,
             lge_share=0.85,
             set_shares={"emidec": 0.5, "acdc": 0.4, "mnms": 0.4, "synthetic_lge": 0.1},
         ),
