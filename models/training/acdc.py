@@ -13,7 +13,7 @@ import numpy as np
 
 from models.training.cases import CaseError, LabelledCine, LabelledVolume
 from models.training.nifti import our_labels, read_nifti
-from models.training.slices import LabelledSlice, allowed_bits
+from models.training.slices import LabelledSlice, allowed_bits, slices_of_volume
 
 _OUR_CODES = (0, 3, 2, 1)  # ACDC: 1 RV cavity, 2 myocardium, 3 LV cavity
 _UNDECIDED_SLICES = 2
@@ -155,32 +155,3 @@ def _undecided_base(slices: tuple[LabelledSlice, ...]) -> Iterator[LabelledSlice
             yield replace(entry, allowed=allowed)
         else:
             yield entry
-
-
-def slices_of_volume(
-    volume: LabelledVolume, dataset: str, lv: tuple[int, ...] = (1, 2)
-) -> Iterator[LabelledSlice]:
-    """Slices of a fully labelled volume, 8 bits, with the centre of the volume's LV labels.
-
-    Raises
-    ------
-    CaseError
-        No pixel is labelled LV.
-    """
-    scale = 255 / max(float(volume.images.max()), 1.0)
-    _, rows, columns = np.nonzero(np.isin(volume.labels, lv))
-    if not len(rows):
-        raise CaseError(f"nothing is labelled as LV at {volume.phase.upper()}")
-    pairs = zip(volume.images, volume.labels, strict=True)
-    for position, (image, labels) in enumerate(pairs):
-        yield LabelledSlice(
-            image=np.clip(image * scale, 0, 255).astype(np.uint8),
-            allowed=np.left_shift(np.uint8(1), labels),
-            pixel_spacing_mm=volume.pixel_spacing_mm,
-            centre_yx=(float(rows.mean()), float(columns.mean())),
-            dataset=dataset,
-            patient=volume.patient,
-            phase=volume.phase,
-            spacing_is_known=volume.spacing_is_known,
-            position=position,
-        )

@@ -6,6 +6,8 @@ comes from the generator given, so a step can be repeated.
 """
 
 import math
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import torch
 from torch import Generator, Tensor
@@ -13,10 +15,36 @@ from torch.nn import functional
 
 from models.training.losses import class_allowed
 
+Entry = TypeVar("Entry")
+
 
 def uniform(low: float, high: float, generator: Generator) -> float:
     """One draw from [low, high)."""
     return low + (high - low) * float(torch.rand((), generator=generator))
+
+
+def one_of(entries: Sequence[Entry], generator: Generator) -> Entry:
+    """One entry, each as likely."""
+    return entries[int(torch.randint(len(entries), (), generator=generator))]
+
+
+def moved(
+    place_yx: tuple[float, float],
+    pixel_spacing_mm: tuple[float, float],
+    reach_mm: float,
+    generator: Generator,
+) -> tuple[float, float]:
+    """A place (row, column) in pixels, moved by at most `reach_mm` along each axis."""
+    row, column = (
+        place + uniform(-reach_mm, reach_mm, generator) / spacing
+        for place, spacing in zip(place_yx, pixel_spacing_mm, strict=True)
+    )
+    return row, column
+
+
+def each_channel(change: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+    """Apply a function of images [n, 1, y, x] to every channel of [n, c, y, x] by itself."""
+    return change(images.flatten(0, 1)[:, None]).view(images.shape)
 
 
 def _per_image(images: Tensor, low: float, high: float, generator: Generator) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Generator, Tensor, nn
 
 from models.ed_es_detector import BACKGROUND, ED, ES, central_frame, framed, likeliest_frame
 from models.preprocess import CropGrid, clip_to_unit, crop
-from models.training.augment import change_appearance, random_matrix, uniform
+from models.training.augment import change_appearance, moved, one_of, random_matrix
 from models.training.metrics import cyclic_frames
 from models.training.sequences import CineSequence, prepare_sequences
 from models.training.tasks import NoDataError, Recipe, TrainSettings
@@ -144,8 +144,8 @@ class EdEsTask:
     def _draw(self, generator: Generator) -> CineSequence:
         names = list(self.sets)
         shares = torch.tensor([self.sampling.set_shares[name] for name in names])
-        entries = self.sets[names[int(torch.multinomial(shares, 1, generator=generator))]]
-        return entries[int(torch.randint(len(entries), (), generator=generator))]
+        name = names[int(torch.multinomial(shares, 1, generator=generator))]
+        return one_of(self.sets[name], generator)
 
 
 def frame_classes(entry: CineSequence, length: int) -> Tensor:
@@ -169,12 +169,8 @@ def at_length(frames: Tensor, length: int) -> Tensor:
 
 
 def _random_crop(entry: CineSequence, sampling: SequenceSampling, generator: Generator) -> Tensor:
-    reach = sampling.max_shift_mm
-    row, column = (
-        place + uniform(-reach, reach, generator) / spacing
-        for place, spacing in zip(entry.centre_yx, entry.pixel_spacing_mm, strict=True)
-    )
-    return _lay(entry, sampling, (row, column), random_matrix(generator, sampling.max_scale))
+    centre = moved(entry.centre_yx, entry.pixel_spacing_mm, sampling.max_shift_mm, generator)
+    return _lay(entry, sampling, centre, random_matrix(generator, sampling.max_scale))
 
 
 def _lay(

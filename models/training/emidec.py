@@ -19,11 +19,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from models.training.acdc import slices_of_volume
 from models.training.cases import CaseError, LabelledVolume
 from models.training.nifti import our_labels, read_nifti
 from models.training.png import read_png
-from models.training.slices import LabelledSlice, UInt8, allowed_bits
+from models.training.slices import LabelledSlice, UInt8, allowed_bits, slices_of_volume
 
 ASSUMED_SPACING_MM = 1.4
 ASSUMED_SLICE_SPACING_MM = 10.0
@@ -31,7 +30,7 @@ ASSUMED_SLICE_SPACING_MM = 10.0
 # 0.80, no-reflow 0.57. Both are in one part of the split.
 SAME_EXAM = {"Case_P072": "Case_P059"}
 CLASSES = {1: "lv", 2: "normal_myo", 3: "infarct", 4: "no_reflow"}
-_LV = (1, 2, 3, 4)
+LV = (1, 2, 3, 4)  # labels in it
 _ROOTS = ("emidec", "EMIDEC", "emidec-dataset-1.0.1", ".")
 
 
@@ -80,7 +79,7 @@ def _of_nifti(folder: Path) -> LabelledVolume:
     values = image.values.astype(np.float32)
     return LabelledVolume(
         images=values - min(float(values.min()), 0.0),
-        labels=our_labels(truth, (0, *_LV), f"Contours/{name}"),
+        labels=our_labels(truth, (0, *LV), f"Contours/{name}"),
         pixel_spacing_mm=image.pixel_spacing_mm,
         slice_spacing_mm=image.slice_spacing_mm,
         patient=folder.name,
@@ -93,8 +92,8 @@ def _of_pictures(patient: str, paths: list[Path]) -> LabelledVolume:
     labels = [_turned(read_png(path.parents[1] / "labels" / path.name)) for path in paths]
     if len({image.shape for image in (*images, *labels)}) > 1:
         raise CaseError("its slices and labels differ in shape")
-    if max(int(label.max()) for label in labels) > max(_LV):
-        raise CaseError(f"it has labels above {max(_LV)}")
+    if max(int(label.max()) for label in labels) > max(LV):
+        raise CaseError(f"it has labels above {max(LV)}")
     return LabelledVolume(
         images=np.stack(images).astype(np.float32),
         labels=np.stack(labels),
@@ -125,7 +124,7 @@ def _spacing_of_round_heart(lv: npt.NDArray[np.bool_]) -> tuple[float, float]:
 def emidec_slices(data: Path, names: tuple[str, ...]) -> Iterator[LabelledSlice]:
     """Every slice of the cases; the bits of `allowed` are those of `CLASSES`."""
     for patient in names:
-        yield from slices_of_volume(read_case(data, patient), "emidec", lv=_LV)
+        yield from slices_of_volume(read_case(data, patient), "emidec", lv=LV)
 
 
 def is_lge(entry: LabelledSlice) -> bool:

@@ -115,7 +115,7 @@ def evaluate_lge_localiser(evaluation: Evaluation, localiser: HeartLocaliser) ->
             images=volume.images[:, rows:, columns:],
             labels=volume.labels[:, rows:, columns:],
         )
-        evaluation.add(row_of_localiser(localiser, dataset, cut, lv=(1, 2, 3, 4)))
+        evaluation.add(row_of_localiser(localiser, dataset, cut, lv=emidec.LV))
 
 
 def evaluate_scar(evaluation: Evaluation, service: ScarService) -> None:

@@ -1,7 +1,7 @@
 """What is measured of one patient: rows of figures, made through the code that serves."""
 
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,13 +13,13 @@ from models.regressor import RegressedVolume
 from models.training.cases import LabelledCine, LabelledVolume
 from models.training.metrics import cyclic_frames, dice, ejection_fraction, hausdorff_mm
 from models.training.scanner_change import CHANGES, scanner_change
+from models.training.slices import HEART
 from models.training.studies import MeasuredStudy
 from models.training.sunnybrook import ASSUMED_SPACING_MM, LabelledImage
 
 DENSITY_G_PER_ML = 1.055
 RELEVANCE_THRESHOLD = 0.5
 LARGE_EDV_ML = 250.0
-CLASSES: Mapping[int, str] = {1: "lv", 2: "myo", 3: "rv"}
 _WALL, _SCAR, _NO_REFLOW = (2, 3, 4), (3, 4), (4,)  # as the challenge of EMIDEC joins its labels
 
 Row = dict[str, Any]
@@ -78,7 +78,7 @@ def row_of_volumes(
     volumes: dict[str, dict[str, tuple[float, float]]] = {}
     for volume, labels in zip((ed, es), found, strict=True):
         volumes[volume.phase] = {}
-        for label, name in CLASSES.items():
+        for label, name in HEART.items():
             pair = labels == label, volume.labels == label
             row[f"hausdorff_{name}_{volume.phase}_mm"] = hausdorff_mm(*pair, spacing)
             volumes[volume.phase][name] = _millilitres(pair, spacing)
@@ -102,7 +102,7 @@ def dice_of_pair(
     return {
         f"dice_{name}_{volume.phase}": dice(labels == label, volume.labels == label)
         for volume, labels in zip((ed, es), found, strict=True)
-        for label, name in CLASSES.items()
+        for label, name in HEART.items()
     }
 
 

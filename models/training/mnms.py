@@ -13,10 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from models.split import Part
-from models.training.acdc import slices_of_volume
 from models.training.cases import CaseError, LabelledCine, LabelledVolume
 from models.training.nifti import our_labels, read_nifti
-from models.training.slices import LabelledSlice
+from models.training.slices import LabelledSlice, slices_of_volume
 
 _OUR_CODES = (0, 1, 2, 3)  # as ours
 _ROOTS = ("mnms", "MnMs", "M&Ms", ".")

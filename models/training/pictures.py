@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from models.training.cases import LabelledVolume
-from models.training.measure import CLASSES, Row
+from models.training.measure import Row
 from models.training.metrics import agreement, dice
+from models.training.slices import HEART
 from models.training.summary import AGREEMENTS, pairs
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def glimpse(volume: LabelledVolume, found: npt.NDArray[np.uint8]) -> Glimpse:
     )
     scores = ", ".join(
         f"{name} {dice(found == label, volume.labels == label):.2f}"
-        for label, name in CLASSES.items()
+        for label, name in HEART.items()
     )
     row_mm, column_mm = volume.pixel_spacing_mm
     return Glimpse(
@@ -84,7 +85,7 @@ def draw_glimpses(cases: Sequence[tuple[Glimpse, Glimpse]], path: Path) -> None:
         axes.set_title(view.title, fontsize=8)
         axes.set_axis_off()
         for labels, colour in ((view.truth, _TRUE), (view.found, _FOUND)):
-            for label in CLASSES:
+            for label in HEART:
                 if (labels == label).any():
                     axes.contour(labels == label, [0.5], colors=colour, linewidths=0.8)
     figure.savefig(path, dpi=110)

@@ -14,7 +14,7 @@ from torch import Generator, Tensor, nn
 from models.preprocess import CropGrid, clip_to_unit, crop
 from models.regression_unet import prepared
 from models.scanning import DEFAULT_BOX_MM, explanation_mask, scan, volume_ml
-from models.training.augment import change_appearance, random_matrix, uniform
+from models.training.augment import change_appearance, moved, one_of, random_matrix, uniform
 from models.training.metrics import dice
 from models.training.tasks import NoDataError, Recipe, TrainSettings
 from models.training.volumes import VolumeCase, prepare_volumes
@@ -90,7 +90,7 @@ class RegressionTask:
             Each slice normalised by itself.
         (volume_ml, slice_spacing_mm) : float tensors [size]
         """
-        first = self.train[int(torch.randint(len(self.train), (), generator=generator))]
+        first = one_of(self.train, generator)
         alike = [case for case in self.train if len(case.images) == len(first.images)]
         others = torch.randint(len(alike), (size - 1,), generator=generator).tolist()
         cases = [first, *(alike[index] for index in others)]
@@ -141,13 +141,9 @@ def _random_crop(
     case: VolumeCase, sampling: VolumeSampling, generator: Generator
 ) -> tuple[Tensor, float]:
     """One augmented volume [1, z, y, x] in grey values, and the volume in ml it now shows."""
-    reach = sampling.max_shift_mm
-    row, column = (
-        place + uniform(-reach, reach, generator) / spacing
-        for place, spacing in zip(case.centre_yx, case.pixel_spacing_mm, strict=True)
-    )
+    centre = moved(case.centre_yx, case.pixel_spacing_mm, sampling.max_shift_mm, generator)
     matrix = random_matrix(generator, sampling.max_scale)
-    images = _lay(case, case.images, sampling, (row, column), matrix=matrix)
+    images = _lay(case, case.images, sampling, centre, matrix=matrix)
     if uniform(0, 1, generator) < 0.5:
         images = images.flip(1)
     return images, case.volume_ml / abs(float(torch.linalg.det(matrix)))

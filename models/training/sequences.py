@@ -12,7 +12,7 @@ from models.split import Part, SplitError, patients, refuse_unfit
 from models.training import acdc
 from models.training.case_file import read_cases, write_cases
 from models.training.cases import logged, usable
-from models.training.slices import UInt8
+from models.training.slices import LV, UInt8, centre_of, eight_bits
 from models.training.synthetic import SEEDS
 
 _ACDC_WINDOW_YX = (85, 50)  # of `cine_cropped` in the original image
@@ -54,9 +54,9 @@ def acdc_sequence(data: Path, patient: str) -> CineSequence:
     volume, _ = acdc.read_patient(data, patient)
     cut = cine.frames.shape[2:] != volume.images.shape[1:]
     top, left = _ACDC_WINDOW_YX if cut else (0, 0)
-    row, column = _centre(volume.labels)
+    row, column = centre_of(np.isin(volume.labels, LV))
     return CineSequence(
-        frames=_eight_bits(median_projection(cine.frames, middle_only=cut)),
+        frames=eight_bits(median_projection(cine.frames, middle_only=cut)),
         pixel_spacing_mm=cine.pixel_spacing_mm,
         centre_yx=(row - top, column - left),
         ed=cine.ed,
@@ -77,25 +77,14 @@ def synthetic_sequence(seed: int) -> CineSequence:
         seed, phases=phases, rows=size, columns=size, pixel_spacing_mm=(spacing, spacing)
     )
     return CineSequence(
-        frames=_eight_bits(median_projection(cine.frames)),
+        frames=eight_bits(median_projection(cine.frames)),
         pixel_spacing_mm=cine.pixel_spacing_mm,
-        centre_yx=_centre(cine.labels[cine.ed]),
+        centre_yx=centre_of(np.isin(cine.labels[cine.ed], LV)),
         ed=cine.ed,
         es=cine.es,
         dataset="synthetic",
         patient=f"synthetic-{seed}",
     )
-
-
-def _centre(labels: UInt8) -> tuple[float, float]:
-    """Centre (row, column) of LV cavity and myocardium of labels [z, y, x]."""
-    _, rows, columns = np.nonzero((labels == 1) | (labels == 2))
-    return float(rows.mean()), float(columns.mean())
-
-
-def _eight_bits(frames: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> UInt8:
-    scale = 255 / max(float(frames.max()), 1.0)
-    return np.asarray(np.clip(frames * scale, 0, 255), dtype=np.uint8)
 
 
 def fitting_sequences(data: Path, dataset: str, part: Part) -> Iterator[CineSequence]:

@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from models.preprocess import normalise
 from models.slice_classifier import whole_slices
-from models.training.augment import change_appearance, random_matrix, uniform
+from models.training.augment import change_appearance, moved, one_of, random_matrix, uniform
 from models.training.data import prepare
 from models.training.emidec import as_hearts, is_lge
 from models.training.lge_contrast import as_lge
@@ -126,14 +126,10 @@ class SliceClassTask:
         sampling, pools = self.sampling, self.pools[shows]
         shares = torch.tensor([share for share, _ in pools])
         _, pool = pools[int(torch.multinomial(shares, 1, generator=generator))]
-        entry = pool[int(torch.randint(len(pool), (), generator=generator))]
-        reach = sampling.max_shift_mm
-        row, column = (
-            place + uniform(-reach, reach, generator) / spacing
-            for place, spacing in zip(entry.centre_yx, entry.pixel_spacing_mm, strict=True)
-        )
+        entry = one_of(pool, generator)
+        centre = moved(entry.centre_yx, entry.pixel_spacing_mm, sampling.max_shift_mm, generator)
         matrix = random_matrix(generator, sampling.max_scale, turned=0.1, mirrored=0.1)
-        image, allowed, inside = laid(entry, (row, column), matrix)
+        image, allowed, inside = laid(entry, centre, matrix)
         if entry.shows_lv and (not shows or uniform(0, 1, generator) < sampling.patched_share):
             image = patched(image, allowed, generator, over_heart=not shows)
         if not is_lge(entry) and uniform(0, 1, generator) < sampling.lge_share:

@@ -10,18 +10,23 @@ import torch
 from torch import Generator, Tensor, nn
 
 from models.preprocess import CropGrid, clip_to_unit, crop, normalise
-from models.training.augment import change_appearance, random_matrix, uniform
+from models.training.augment import (
+    change_appearance,
+    each_channel,
+    moved,
+    one_of,
+    random_matrix,
+    uniform,
+)
 from models.training.data import prepare
 from models.training.emidec import as_hearts, is_lge
 from models.training.lge_contrast import as_lge
 from models.training.losses import class_allowed, partial_loss
-from models.training.slices import LabelledSlice
+from models.training.slices import HEART, LabelledSlice
 from models.training.tasks import NoDataError
 
 Neighbours = tuple[LabelledSlice, ...]
 """Slices that a network sees together, the labelled one in the middle; itself beyond an end."""
-
-HEART: Mapping[int, str] = {1: "lv", 2: "myo", 3: "rv"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +144,8 @@ class SliceTask:
         images = torch.cat([image for image, _ in crops])
         allowed = torch.cat([bits for _, bits in crops])
         labels = allowed if self.sampling.classes == HEART else None
-        changed = change_appearance(_each(clip_to_unit, images), labels, generator)
-        return _each(normalise, changed), (allowed[:, allowed.shape[1] // 2],)
+        changed = change_appearance(each_channel(clip_to_unit, images), labels, generator)
+        return each_channel(normalise, changed), (allowed[:, allowed.shape[1] // 2],)
 
     def loss(self, outputs: Any, targets: tuple[Tensor, ...]) -> Tensor:
         """Partial loss; of every resolution where the network gives several, halved each time."""
@@ -188,14 +193,14 @@ class SliceTask:
 def with_neighbours(slices: Iterable[LabelledSlice], context: int) -> tuple[Neighbours, ...]:
     """Every slice with its `context` neighbours on either side, in the order of the stack."""
     kept = tuple(slices)
-    by_place = {(*_stack(entry), entry.position): entry for entry in kept}
+    by_place = {(*entry.stack, entry.position): entry for entry in kept}
     groups = []
     for entry in kept:
         group = [entry]
         for step in (1, -1):
             last = entry
             for distance in range(1, context + 1):
-                place = (*_stack(entry), entry.position + step * distance)
+                place = (*entry.stack, entry.position + step * distance)
                 last = by_place.get(place, last)
                 group = [*group, last] if step > 0 else [last, *group]
         groups.append(tuple(group))
@@ -207,27 +212,17 @@ def plain_batch(groups: Sequence[Neighbours], grid: CropGrid) -> tuple[Tensor, T
     crops = [lay(group, grid, [_middle(group).centre_yx] * len(group)) for group in groups]
     images = torch.cat([image for image, _, _ in crops])
     allowed = torch.cat([bits for _, bits, _ in crops])
-    return _each(normalise, images), allowed[:, allowed.shape[1] // 2]
-
-
-def _stack(entry: LabelledSlice) -> tuple[str, str, str]:
-    return entry.dataset, entry.patient, entry.phase
+    return each_channel(normalise, images), allowed[:, allowed.shape[1] // 2]
 
 
 def _middle(group: Neighbours) -> LabelledSlice:
     return group[len(group) // 2]
 
 
-def _each(change: Any, images: Tensor) -> Tensor:
-    """Apply a function of images [n, 1, y, x] to every channel of [n, c, y, x] by itself."""
-    changed: Tensor = change(images.flatten(0, 1)[:, None])
-    return changed[:, 0].view(images.shape)
-
-
 def _draw(drawable: Drawable, empty_share: float, generator: Generator) -> Neighbours:
     from_empty = uniform(0, 1, generator) < empty_share and drawable.empty
     pool = drawable.empty if from_empty else drawable.showing
-    return pool[int(torch.randint(len(pool), (), generator=generator))]
+    return one_of(pool, generator)
 
 
 def _random_crop(
@@ -239,8 +234,8 @@ def _random_crop(
     breath-hold, and come in either order.
     """
     entry = _middle(group)
-    reach = sampling.max_shift_mm
-    centre = _moved(entry.centre_yx, reach, entry, generator)
+    spacing = entry.pixel_spacing_mm
+    centre = moved(entry.centre_yx, spacing, sampling.max_shift_mm, generator)
     scale = sampling.max_scale * (1.0 if entry.spacing_is_known else 1.15)
     matrix = random_matrix(generator, scale)
     if len(group) > 1:
@@ -250,23 +245,13 @@ def _random_crop(
             group = (entry,) * len(group)
     shifted = len(group) > 1 and uniform(0, 1, generator) < 0.3
     centres = [
-        _moved(centre, 4.0, entry, generator) if shifted and index != len(group) // 2 else centre
+        moved(centre, spacing, 4.0, generator) if shifted and index != len(group) // 2 else centre
         for index in range(len(group))
     ]
     images, allowed, inside = lay(group, sampling.grid, centres, matrix)
     if not is_lge(entry) and uniform(0, 1, generator) < sampling.lge_share:
-        images = as_lge(_each(clip_to_unit, images), allowed, inside, generator)
+        images = as_lge(each_channel(clip_to_unit, images), allowed, inside, generator)
     return images, allowed
-
-
-def _moved(
-    centre: tuple[float, float], reach_mm: float, entry: LabelledSlice, generator: Generator
-) -> tuple[float, float]:
-    row, column = (
-        place + uniform(-reach_mm, reach_mm, generator) / spacing
-        for place, spacing in zip(centre, entry.pixel_spacing_mm, strict=True)
-    )
-    return row, column
 
 
 def lay(

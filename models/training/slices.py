@@ -1,13 +1,20 @@
-"""Labelled slices as training sees them, and the one file they are kept in."""
+"""Labelled slices as training sees them, cut from volumes, and the one file they are kept in."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from models.training.cases import CaseError, LabelledVolume
+
 UInt8 = npt.NDArray[np.uint8]
+
+HEART: Mapping[int, str] = {1: "lv", 2: "myo", 3: "rv"}
+"""Classes of the cine sets above the background."""
+LV = (1, 2)
+"""Those of the LV: cavity and myocardium."""
 
 
 def allowed_bits(*classes: int) -> int:
@@ -53,13 +60,59 @@ class LabelledSlice:
     label_shift_px: float = 0.0
 
     @property
+    def stack(self) -> tuple[str, str, str]:
+        """Set, patient and phase, which the slices of one stack share."""
+        return self.dataset, self.patient, self.phase
+
+    @property
     def shows_lv(self) -> bool:
         """Whether a pixel is known to be LV cavity or LV myocardium."""
         return bool(np.isin(self.allowed, (allowed_bits(1), allowed_bits(2))).any())
 
 
-def write_slices(path: Path, slices: Iterable[LabelledSlice]) -> int:
-    """Write slices to one array file (npz without pickle); returns how many."""
+def eight_bits(images: npt.NDArray[np.float32]) -> UInt8:
+    """Images of any shape, scaled together so that the brightest pixel is 255."""
+    scale = 255 / max(float(images.max()), 1.0)
+    return np.clip(images * scale, 0, 255).astype(np.uint8)
+
+
+def centre_of(mask: npt.NDArray[np.bool_]) -> tuple[float, float]:
+    """Mean row and column, in pixels, of the voxels of a mask [z, y, x]."""
+    _, rows, columns = np.nonzero(mask)
+    return float(rows.mean()), float(columns.mean())
+
+
+def slices_of_volume(
+    volume: LabelledVolume, dataset: str, lv: tuple[int, ...] = LV
+) -> Iterator[LabelledSlice]:
+    """Slices of a fully labelled volume, 8 bits, with the centre of the volume's LV labels.
+
+    Raises
+    ------
+    CaseError
+        No pixel is labelled LV.
+    """
+    shown = np.isin(volume.labels, lv)
+    if not shown.any():
+        raise CaseError(f"nothing is labelled as LV at {volume.phase.upper()}")
+    centre = centre_of(shown)
+    pairs = zip(eight_bits(volume.images), volume.labels, strict=True)
+    for position, (image, labels) in enumerate(pairs):
+        yield LabelledSlice(
+            image=image,
+            allowed=np.left_shift(np.uint8(1), labels),
+            pixel_spacing_mm=volume.pixel_spacing_mm,
+            centre_yx=centre,
+            dataset=dataset,
+            patient=volume.patient,
+            phase=volume.phase,
+            spacing_is_known=volume.spacing_is_known,
+            position=position,
+        )
+
+
+def write_slices(path: Path, slices: Iterable[LabelledSlice]) -> None:
+    """Write slices to one array file (npz without pickle)."""
     kept = list(slices)
     path.parent.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(
@@ -74,7 +127,6 @@ def write_slices(path: Path, slices: Iterable[LabelledSlice]) -> int:
         positions=np.array([entry.position for entry in kept], dtype=np.int32),
         label_shifts=np.array([entry.label_shift_px for entry in kept]),
     )
-    return len(kept)
 
 
 def read_slices(path: Path) -> tuple[LabelledSlice, ...]:

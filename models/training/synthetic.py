@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from models.split import Part
-from models.training.acdc import slices_of_volume
 from models.training.cases import LabelledVolume
-from models.training.slices import LabelledSlice
+from models.training.emidec import LV
+from models.training.slices import LabelledSlice, slices_of_volume
 
 if TYPE_CHECKING:
     from models.synthetic.cine import SyntheticCine
@@ -64,7 +64,7 @@ def synthetic_lge_slices(part: Part) -> Iterator[LabelledSlice]:
     One heart in four has no scar; every other one is phase-sensitive.
     """
     for seed in SEEDS[part]:
-        yield from slices_of_volume(synthetic_lge(seed), "synthetic_lge", lv=(1, 2, 3, 4))
+        yield from slices_of_volume(synthetic_lge(seed), "synthetic_lge", lv=LV)
 
 
 def synthetic_lge(seed: int) -> LabelledVolume:

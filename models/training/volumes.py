@@ -11,7 +11,7 @@ from models.split import Part, patients, refuse_unfit
 from models.training import acdc, studies
 from models.training.case_file import read_cases, write_cases
 from models.training.cases import LabelledVolume, logged, usable
-from models.training.slices import UInt8
+from models.training.slices import LV, UInt8, centre_of, eight_bits
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +49,13 @@ class VolumeCase:
 def case_of_volume(volume: LabelledVolume, dataset: str) -> VolumeCase:
     """What is left of a labelled volume when only its LV volume is told."""
     cavity = (volume.labels == 1).astype(np.uint8)
-    _, rows, columns = np.nonzero((volume.labels == 1) | (volume.labels == 2))
     row_mm, column_mm = volume.pixel_spacing_mm
-    scale = 255 / max(float(volume.images.max()), 1.0)
     return VolumeCase(
-        images=np.clip(volume.images * scale, 0, 255).astype(np.uint8),
+        images=eight_bits(volume.images),
         volume_ml=int(cavity.sum()) * row_mm * column_mm * volume.slice_spacing_mm / 1000,
         pixel_spacing_mm=volume.pixel_spacing_mm,
         slice_spacing_mm=volume.slice_spacing_mm,
-        centre_yx=(float(rows.mean()), float(columns.mean())),
+        centre_yx=centre_of(np.isin(volume.labels, LV)),
         dataset=dataset,
         patient=volume.patient,
         phase=volume.phase,
@@ -92,7 +90,6 @@ def fitting_volumes(data: Path, part: Part) -> Iterator[VolumeCase]:
     """
     names = patients("acdc", part)
     refuse_unfit("acdc", names)
-
     for volumes in usable(names, partial(acdc.read_patient, data), logged("acdc")):
         yield from (case_of_volume(volume, "acdc") for volume in volumes)
 

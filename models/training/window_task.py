@@ -1,21 +1,27 @@
 """The task of the 3-D U-net and the PSPU-net: label every pixel of three slices at once."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 
-from models.preprocess import CropGrid, clip_to_unit, crop, normalise
-from models.training.augment import change_appearance, random_matrix, uniform
+from models.preprocess import CropGrid, clip_to_unit, normalise
+from models.training.augment import (
+    change_appearance,
+    each_channel,
+    moved,
+    random_matrix,
+    uniform,
+)
 from models.training.data import prepare
 from models.training.losses import class_allowed
-from models.training.slices import LabelledSlice
+from models.training.slice_task import lay
+from models.training.slices import HEART, LabelledSlice
 from models.training.tasks import NoDataError, Recipe, TrainSettings
 from models.training.weighted_losses import weighted_dice_loss
 from models.windows import window_probabilities
@@ -25,7 +31,6 @@ Stack = tuple[LabelledSlice, ...]
 
 CLASS_WEIGHTS = (0.1, 0.3, 0.3, 0.3)
 _FULLY_LABELLED = ("acdc", "mnms")
-_CLASSES: Mapping[int, str] = {1: "lv", 2: "myo", 3: "rv"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +109,8 @@ class WindowTask:
         crops = [_random_crop(self.windows[index], self.sampling, generator) for index in chosen]
         images = torch.cat([image for image, _ in crops])
         allowed = torch.cat([bits for _, bits in crops])
-        changed = change_appearance(_each(clip_to_unit, images), allowed, generator)
-        return _each(normalise, changed)[:, None], (allowed,)
+        changed = change_appearance(each_channel(clip_to_unit, images), allowed, generator)
+        return each_channel(normalise, changed)[:, None], (allowed,)
 
     def loss(self, outputs: Any, targets: tuple[Tensor, ...]) -> Tensor:
         """Weighted Dice of the classes over the batch."""
@@ -120,11 +125,12 @@ class WindowTask:
         both: dict[str, int] = {}
         total: dict[str, int] = {}
         for stack in self.validation:
-            images, allowed = _lay(stack, self.sampling.grid, stack[0].centre_yx, None)
-            volume = _each(normalise, images)[0].to(device)
+            centres = [entry.centre_yx for entry in stack]
+            images, allowed, _ = lay(stack, self.sampling.grid, centres)
+            volume = each_channel(normalise, images)[0].to(device)
             found = window_probabilities(network, volume, self.sampling.depth).argmax(0).cpu()
             truth = class_allowed(allowed[0], 4)
-            for label, name in _CLASSES.items():
+            for label, name in HEART.items():
                 key = f"dice_{stack[0].dataset}_{name}_{stack[0].phase}"
                 mask = found == label
                 both[key] = both.get(key, 0) + int((mask & truth[:, label]).sum())
@@ -134,47 +140,20 @@ class WindowTask:
 
 def stacks(slices: Iterable[LabelledSlice]) -> tuple[Stack, ...]:
     """Slices grouped to volumes, in the order of the stack."""
-
-    def volume(entry: LabelledSlice) -> tuple[str, str, str]:
-        return entry.dataset, entry.patient, entry.phase
-
-    ordered = sorted(slices, key=lambda entry: (*volume(entry), entry.position))
-    return tuple(tuple(group) for _, group in groupby(ordered, volume))
+    ordered = sorted(slices, key=lambda entry: (*entry.stack, entry.position))
+    return tuple(tuple(group) for _, group in groupby(ordered, lambda entry: entry.stack))
 
 
 def _random_crop(
     window: Stack, sampling: WindowSampling, generator: Generator
 ) -> tuple[Tensor, Tensor]:
     """One augmented window: grey values and allowed classes [1, depth, y, x], either end first."""
-    reach = sampling.max_shift_mm
-    row, column = (
-        place + uniform(-reach, reach, generator) / spacing
-        for place, spacing in zip(window[0].centre_yx, window[0].pixel_spacing_mm, strict=True)
-    )
+    entry = window[0]
+    centre = moved(entry.centre_yx, entry.pixel_spacing_mm, sampling.max_shift_mm, generator)
     ordered = window if uniform(0, 1, generator) < 0.5 else window[::-1]
     matrix = random_matrix(generator, sampling.max_scale)
-    return _lay(ordered, sampling.grid, (row, column), matrix)
-
-
-def _lay(
-    stack: Sequence[LabelledSlice],
-    grid: CropGrid,
-    centre_yx: tuple[float, float],
-    matrix: Tensor | None,
-) -> tuple[Tensor, Tensor]:
-    """Images and allowed classes [1, z, y, x]; background outside the images."""
-    spacing = stack[0].pixel_spacing_mm
-    images = torch.from_numpy(np.stack([entry.image for entry in stack]))[None].float()
-    allowed = torch.from_numpy(np.stack([entry.allowed for entry in stack]))[None].float()
-    laid = crop(images, spacing, centre_yx, grid, matrix=matrix)
-    bits = crop(allowed, spacing, centre_yx, grid, matrix=matrix, mode="nearest").to(torch.uint8)
-    return laid, torch.where(bits == 0, torch.ones_like(bits), bits)
-
-
-def _each(change: Any, images: Tensor) -> Tensor:
-    """Apply a function of images [n, 1, y, x] to every slice of [n, z, y, x] by itself."""
-    changed: Tensor = change(images.flatten(0, 1)[:, None])
-    return changed.view(images.shape)
+    images, allowed, _ = lay(ordered, sampling.grid, [centre] * len(window), matrix)
+    return images, allowed
 
 
 def window_recipe(

@@ -65,7 +65,7 @@ def volume(seed=0, slices=5, phase="ed", radius=12.0):
 
 
 def slices_of(*volumes):
-    from models.training.acdc import slices_of_volume
+    from models.training.slices import slices_of_volume
 
     return tuple(entry for each in volumes for entry in slices_of_volume(each, "acdc"))
 
