@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
 from statistics import fmean
 from typing import Any, Literal
 
@@ -15,7 +14,7 @@ from models.preprocess import CropGrid, clip_to_unit, crop
 from models.training.augment import change_appearance, moved, one_of, random_matrix
 from models.training.metrics import cyclic_frames
 from models.training.sequences import CineSequence, prepare_sequences
-from models.training.tasks import NoDataError, Recipe, TrainSettings
+from models.training.tasks import NORMALISATION, NoDataError, Recipe, TrainSettings, load_task
 from models.training.weighted_losses import one_hot, weighted_cross_entropy, weighted_dice_loss
 
 DICE_WEIGHTS = (0.45, 0.45, 0.1)
@@ -80,14 +79,6 @@ class EdEsTask:
         self.validation = tuple(validation)
         if not self.sets:
             raise NoDataError(f"no cine of {', '.join(sampling.set_shares)}")
-
-    @classmethod
-    def load(
-        cls, sampling: SequenceSampling, data: Path, prepared: Path, sets: tuple[str, ...]
-    ) -> "EdEsTask":
-        """The task of the cines below `data`, through array files in `prepared`."""
-        train = prepare_sequences(data, prepared, "train", sets)
-        return cls(sampling, train, prepare_sequences(data, prepared, "validation", sets))
 
     def random_batch(self, size: int, generator: Generator) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Random sequences, augmented, brought to the length of the first and shifted in time.
@@ -204,10 +195,11 @@ def ed_es_recipe(sampling: SequenceSampling) -> Recipe:
             "spacing_mm": 1.0,
             "field_mm": sampling.field_mm,
             "projection": "median of the slices",
-            "normalisation": "each frame: clip to 0.5-99.5 percentiles, z-score",
+            "normalisation": f"each frame: {NORMALISATION}",
         },
-        load=partial(EdEsTask.load, sampling),
+        load=partial(load_task, partial(EdEsTask, sampling), prepare_sequences),
         settings=TrainSettings(steps=4_000, batch=2, learning_rate=5e-4),
+        sets=tuple(sampling.set_shares),
     )
 
 

@@ -2,8 +2,9 @@
 
 import argparse
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from torch import nn
 from models.predict import grid_of, lv_evidence
 from models.preprocess import CropGrid, crop, normalise
 from models.registry import WEIGHTS_FOLDER, Card, build, card, save_weights
+from models.split import Part
 from models.training.cards import (
     DATA_OF_SET,
     LICENCE,
@@ -30,6 +32,7 @@ from models.training.measure import scar_percent
 from models.training.recipes import RECIPES
 from models.training.slice_task import plain_batch, with_neighbours
 from models.training.slices import LabelledSlice, allowed_bits
+from models.training.tasks import Recipe
 
 
 def export(
@@ -61,30 +64,16 @@ def export(
         if there is one, which were taken before.
     """
     recipe = RECIPES[model]
-    stored = torch.load(output / model / "checkpoint.pt", map_location="cpu", weights_only=True)
-    network = build(recipe.architecture, recipe.parameters)
-    network.load_state_dict(stored["average"])
-    network.eval()
+    network, step = _of_run(recipe, output / model / "checkpoint.pt")
     prepared = output / (REFIT if refit else "prepared")
     texts = dict(TEXTS.get(model, OTHER_TEXTS))
-    metrics: Mapping[str, Any] = {"steps": stored["step"]}
+    metrics: Mapping[str, Any] = {"steps": step}
     if refit:
         texts["limits"] += REFIT_NOTE
         if (folder / f"{model}.toml").is_file():
             metrics = card(model, folder).metrics
     chosen = tuple(name for name in sets if name in recipe.sets)
-    calibration: Mapping[str, float] = {}
-    if recipe.task == "localisation":
-        slices = as_hearts(prepare(data, prepared, "validation", chosen))
-        calibration = calibrate(network, grid_of(recipe.input), slices)
-    if recipe.task == "scar_segmentation":
-        slices = tuple(
-            entry
-            for part in ("train", "validation")
-            for entry in prepare(data, prepared, part, chosen)
-            if entry.dataset == "emidec"
-        )
-        calibration = calibrate_infarct(network, recipe.input, slices)
+    calibration = _calibration(recipe, network, partial(prepare, data, prepared, sets=chosen))
     fitted = [name for name in chosen if any(prepared.glob(f"{name}-train*.npz"))]
     written = Card(
         name=model,
@@ -103,6 +92,27 @@ def export(
     )
     write_card(written, folder)
     return written
+
+
+def _of_run(recipe: Recipe, checkpoint: Path) -> tuple[nn.Module, int]:
+    """The averaged network of a run, in evaluation mode, and the steps it was trained."""
+    stored = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    network = build(recipe.architecture, recipe.parameters)
+    network.load_state_dict(stored["average"])
+    return network.eval(), stored["step"]
+
+
+def _calibration(
+    recipe: Recipe, network: nn.Module, slices_of: Callable[[Part], tuple[LabelledSlice, ...]]
+) -> Mapping[str, float]:
+    """Constants of the read-out, fitted to the slices of a part; none for most tasks."""
+    if recipe.task == "localisation":
+        return calibrate(network, grid_of(recipe.input), as_hearts(slices_of("validation")))
+    if recipe.task == "scar_segmentation":
+        both = (*slices_of("train"), *slices_of("validation"))
+        real = [entry for entry in both if entry.dataset == "emidec"]
+        return calibrate_infarct(network, recipe.input, real)
+    return {}
 
 
 def add_metrics(model: str, figures: Mapping[str, Any], folder: Path = WEIGHTS_FOLDER) -> Card:
@@ -158,7 +168,7 @@ def calibrate_infarct(
         out of the fit one by one; empty where all exams are alike.
     """
     percent, infarct = [], []
-    for _, stack in groupby(slices, lambda entry: (entry.dataset, entry.patient)):
+    for _, stack in groupby(slices, lambda entry: entry.stack):
         groups = with_neighbours(stack, geometry["context"])
         images, allowed = plain_batch(groups, grid_of(geometry))
         with torch.inference_mode():

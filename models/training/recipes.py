@@ -5,15 +5,14 @@ from dataclasses import asdict, replace
 from functools import partial
 
 from models.preprocess import CropGrid
+from models.training.data import prepare
 from models.training.ed_es_task import ED_ES_RECIPES
 from models.training.emidec import CLASSES as SCAR_CLASSES
 from models.training.regression_task import REGRESSION_RECIPES
 from models.training.slice_class_task import SLICE_CLASS_RECIPES
 from models.training.slice_task import SliceSampling, SliceTask
-from models.training.tasks import Recipe, TrainSettings
+from models.training.tasks import NORMALISATION, Recipe, TrainSettings, load_task
 from models.training.window_task import WINDOW_RECIPES
-
-NORMALISATION = "clip to 0.5-99.5 percentiles, z-score"
 
 
 def slice_recipe(
@@ -33,7 +32,7 @@ def slice_recipe(
         architecture=architecture,
         parameters=parameters,
         input=geometry,
-        load=partial(SliceTask.load, sampling),
+        load=partial(load_task, partial(SliceTask, sampling), prepare),
         settings=settings or TrainSettings(),
         sets=tuple(sampling.set_shares),
     )

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from pathlib import Path
 from statistics import fmean
 from typing import Any
 
@@ -16,7 +15,7 @@ from models.regression_unet import prepared
 from models.scanning import DEFAULT_BOX_MM, explanation_mask, scan, volume_ml
 from models.training.augment import change_appearance, moved, one_of, random_matrix, uniform
 from models.training.metrics import dice
-from models.training.tasks import NoDataError, Recipe, TrainSettings
+from models.training.tasks import NORMALISATION, NoDataError, Recipe, TrainSettings, load_task
 from models.training.volumes import VolumeCase, prepare_volumes
 from models.training.weighted_losses import regression_loss
 
@@ -72,14 +71,6 @@ class RegressionTask:
         self.validation = tuple(validation)
         if not self.train:
             raise NoDataError("no volume whose LV volume is known")
-
-    @classmethod
-    def load(
-        cls, sampling: VolumeSampling, data: Path, prepared: Path, sets: tuple[str, ...]
-    ) -> "RegressionTask":
-        """The task of the volumes below `data`, through array files in `prepared`."""
-        train = prepare_volumes(data, prepared, "train", sets)
-        return cls(sampling, train, prepare_volumes(data, prepared, "validation", sets))
 
     def random_batch(self, size: int, generator: Generator) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Random volumes of one number of slices, augmented.
@@ -168,14 +159,14 @@ def regression_recipe(sampling: VolumeSampling) -> Recipe:
     """Recipe of the regression U-net."""
     geometry = asdict(sampling.grid) | {
         "box_mm": sampling.box_mm,
-        "normalisation": "each slice: clip to 0.5-99.5 percentiles, z-score",
+        "normalisation": f"each slice: {NORMALISATION}",
     }
     return Recipe(
         task="volume_regression",
         architecture="regression_unet",
         parameters={"width": 16},
         input=geometry,
-        load=partial(RegressionTask.load, sampling),
+        load=partial(load_task, partial(RegressionTask, sampling), prepare_volumes),
         settings=TrainSettings(steps=6_000, batch=5, learning_rate=1e-3),
     )
 

@@ -8,7 +8,6 @@ another part of the same image. Slices with LV get such a patch beside the LV to
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,7 +22,7 @@ from models.training.emidec import as_hearts, is_lge
 from models.training.lge_contrast import as_lge
 from models.training.metrics import classification
 from models.training.slices import LabelledSlice
-from models.training.tasks import NoDataError, Recipe, TrainSettings
+from models.training.tasks import NORMALISATION, NoDataError, Recipe, TrainSettings, load_task
 from models.training.whole_slices import (
     WHOLE_SLICE,
     WholeSlice,
@@ -96,14 +95,6 @@ class SliceClassTask:
             for whole in plain_slices(as_hearts(validation))
             if whole.contrast == "cine" or sampling.lge_share
         )
-
-    @classmethod
-    def load(
-        cls, sampling: ClassSampling, data: Path, prepared: Path, sets: tuple[str, ...]
-    ) -> "SliceClassTask":
-        """The task of the labelled sets below `data`, through array files in `prepared`."""
-        train = prepare(data, prepared, "train", sets)
-        return cls(sampling, train, prepare(data, prepared, "validation", sets))
 
     def random_batch(self, size: int, generator: Generator) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Random slices, augmented.
@@ -207,8 +198,8 @@ def class_recipe(
         task="slice_classification",
         architecture=architecture,
         parameters=parameters,
-        input=asdict(WHOLE_SLICE) | {"normalisation": "clip to 0.5-99.5 percentiles, z-score"},
-        load=partial(SliceClassTask.load, sampling),
+        input=asdict(WHOLE_SLICE) | {"normalisation": NORMALISATION},
+        load=partial(load_task, partial(SliceClassTask, sampling), prepare),
         settings=settings,
         sets=tuple(sampling.showing),
     )

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,7 +17,6 @@ from models.training.augment import (
     random_matrix,
     uniform,
 )
-from models.training.data import prepare
 from models.training.emidec import as_hearts, is_lge
 from models.training.lge_contrast import as_lge
 from models.training.losses import class_allowed, partial_loss
@@ -116,14 +114,6 @@ class SliceTask:
         self.validation = with_neighbours(validation, sampling.context)
         if not self.sets:
             raise NoDataError(f"no labelled slice of {', '.join(sampling.set_shares)}")
-
-    @classmethod
-    def load(
-        cls, sampling: SliceSampling, data: Path, prepared: Path, sets: tuple[str, ...]
-    ) -> "SliceTask":
-        """The task of the labelled sets below `data`, through array files in `prepared`."""
-        train = prepare(data, prepared, "train", sets)
-        return cls(sampling, train, prepare(data, prepared, "validation", sets))
 
     def random_batch(self, size: int, generator: Generator) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Crops of random slices, augmented.

@@ -73,7 +73,7 @@ class LabelledSlice:
 def eight_bits(images: npt.NDArray[np.float32]) -> UInt8:
     """Images of any shape, scaled together so that the brightest pixel is 255."""
     scale = 255 / max(float(images.max()), 1.0)
-    return np.clip(images * scale, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(images * scale, 0, 255), dtype=np.uint8)
 
 
 def centre_of(mask: npt.NDArray[np.bool_]) -> tuple[float, float]:

@@ -1,13 +1,19 @@
 """What the one training loop asks of a model's task, and how a recipe states it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 from torch import Generator, Tensor, nn
 
 from config.errors import PermanentError
+from models.split import Part
+
+NORMALISATION = "clip to 0.5-99.5 percentiles, z-score"
+"""What `models.preprocess.normalise` does, in the words of a card."""
+
+Case = TypeVar("Case")
 
 
 class Task(Protocol):
@@ -100,3 +106,25 @@ class Recipe:
     load: Callable[[Path, Path, tuple[str, ...]], Task]
     settings: TrainSettings = field(default_factory=TrainSettings)
     sets: tuple[str, ...] = ("acdc", "mnms", "sunnybrook", "synthetic", "studies")
+
+
+def load_task(
+    make: Callable[[Sequence[Case], Sequence[Case]], Task],
+    prepare: Callable[[Path, Path, Part, tuple[str, ...]], Sequence[Case]],
+    data: Path,
+    prepared: Path,
+    sets: tuple[str, ...],
+) -> Task:
+    """Task of the cases to fit and of the validation cases; see `Recipe.load`.
+
+    Parameters
+    ----------
+    make : callable
+        The task of the two.
+    prepare : callable
+        Cases of one part, through array files: `prepare(data, prepared, part, sets)`.
+    data, prepared, sets
+        As `Recipe.load` takes them.
+    """
+    train = prepare(data, prepared, "train", sets)
+    return make(train, prepare(data, prepared, "validation", sets))

@@ -1,6 +1,5 @@
-"""Train a shipped model anew: `python -m models.training.train cine_unet DATA OUTPUT`."""
+"""Train a model by its recipe, as `dicom-node train` does."""
 
-import argparse
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -81,24 +80,3 @@ def train(
         load_initial(network, initial)
     fit(network, task, output / model, settings, device=device, say=say)
     return output / model
-
-
-def main() -> None:
-    """Command line of `train`."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("model", choices=list(RECIPES))
-    parser.add_argument("data", type=Path)
-    parser.add_argument("output", type=Path)
-    parser.add_argument("--steps", type=int)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=0)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--initial", type=Path)
-    parser.add_argument("--sets", nargs="+", default=SETS)
-    parser.add_argument("--refit", action="store_true")
-    given = vars(parser.parse_args())
-    train(**given | {"sets": tuple(given["sets"])})
-
-
-if __name__ == "__main__":
-    main()

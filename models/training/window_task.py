@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,7 +21,7 @@ from models.training.data import prepare
 from models.training.losses import class_allowed
 from models.training.slice_task import lay
 from models.training.slices import HEART, LabelledSlice
-from models.training.tasks import NoDataError, Recipe, TrainSettings
+from models.training.tasks import NORMALISATION, NoDataError, Recipe, TrainSettings, load_task
 from models.training.weighted_losses import weighted_dice_loss
 from models.windows import window_probabilities
 
@@ -86,15 +85,6 @@ class WindowTask:
         self.validation = stacks(validation)
         if not self.windows:
             raise NoDataError(f"no labelled volume of {depth} slices or more")
-
-    @classmethod
-    def load(
-        cls, sampling: WindowSampling, data: Path, prepared: Path, sets: tuple[str, ...]
-    ) -> "WindowTask":
-        """The task of the real, fully labelled sets below `data`; the others are left out."""
-        full = tuple(name for name in sets if name in _FULLY_LABELLED)
-        train = prepare(data, prepared, "train", full)
-        return cls(sampling, train, prepare(data, prepared, "validation", full))
 
     def random_batch(self, size: int, generator: Generator) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Random windows, augmented.
@@ -162,15 +152,16 @@ def window_recipe(
     """Recipe of a network that labels a few slices at once."""
     geometry = asdict(sampling.grid) | {
         "depth": sampling.depth,
-        "normalisation": "each slice: clip to 0.5-99.5 percentiles, z-score",
+        "normalisation": f"each slice: {NORMALISATION}",
     }
     return Recipe(
         task="segmentation",
         architecture=architecture,
         parameters=parameters,
         input=geometry,
-        load=partial(WindowTask.load, sampling),
+        load=partial(load_task, partial(WindowTask, sampling), prepare),
         settings=TrainSettings(steps=6_000, batch=3, learning_rate=1e-3),
+        sets=_FULLY_LABELLED,
     )
 
 

@@ -125,6 +125,11 @@ def test_slices_become_volumes_in_order():
     assert [entry.position for entry in found[0]] == [0, 1, 2, 3]
 
 
+@pytest.mark.parametrize("name", ["cine_unet_3d", "cine_pspunet"])
+def test_windows_come_from_sets_that_label_every_structure(name):
+    assert RECIPES[name].sets == ("acdc", "mnms")
+
+
 def test_a_window_batch_is_three_normalised_slices_with_labels():
     task = WindowTask(SMALL_WINDOWS, slices_of(volume()), ())
     images, (allowed,) = task.random_batch(4, generator())

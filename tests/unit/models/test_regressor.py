@@ -106,7 +106,7 @@ def test_the_regressor_sees_in_service_what_it_saw_in_training(tmp_path):
     regressor = VolumeRegressor("tiny", folder=tmp_path)
     images = np.random.default_rng(3).integers(0, 255, (4, 120, 140)).astype(np.uint8)
     case = VolumeCase(images, 1.0, (1.5, 1.2), 8.0, (57.0, 73.0), "acdc", "p", "ed")
-    sampling = VolumeSampling(RECIPE.load.args[0].grid)
+    sampling = VolumeSampling(RECIPE.load.args[0].args[0].grid)
     with torch.inference_mode():
         inputs = RegressionTask(sampling, [case], []).plain(case)
         cam = regressor._network(inputs).cam

@@ -157,7 +157,7 @@ SLICE_RECIPES = ["cine_unet", "cine_residual_unet", "heart_localiser", "lge_loca
 @pytest.mark.parametrize("name", SLICE_RECIPES)
 def test_every_slice_recipe_can_be_trained(name, invented_slices, lge_slice, tmp_path):
     recipe = RECIPES[name]
-    sampling = recipe.load.args[0]
+    sampling = recipe.load.args[0].args[0]
     grid = dataclasses.replace(sampling.grid, rows=32, columns=32)
     entries = (*invented_slices, lge_slice)
     task = SliceTask(dataclasses.replace(sampling, grid=grid), entries, (entries[0], lge_slice))
@@ -173,7 +173,7 @@ def test_what_is_measured_of_scar_and_of_the_heart(lge_slice):
 
     figures = {}
     for name in ("lge_scar", "lge_localiser"):
-        task = SliceTask(RECIPES[name].load.args[0], [lge_slice], [lge_slice])
+        task = SliceTask(RECIPES[name].load.args[0].args[0], [lge_slice], [lge_slice])
         figures[name] = task.validate(Scar(), "cpu")
     assert set(figures["lge_localiser"]) == {
         f"{kind}_emidec_{structure}_lge"
