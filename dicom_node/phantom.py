@@ -9,14 +9,22 @@ import math
 import statistics
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TypedDict, Unpack
+from typing import Unpack
 
 import numpy as np
 from pydicom import Dataset
 
 from config.version import SOFTWARE_VERSION
 from dicom_node.phantom_instances import classic_instance, enhanced_instance
-from dicom_node.phantom_stack import SHORT_AXIS, Orientation, PlacedCine, StudyForm, UInt8, place
+from dicom_node.phantom_stack import (
+    SHORT_AXIS,
+    Orientation,
+    PlacedCine,
+    StackGeometry,
+    StudyForm,
+    UInt8,
+    place,
+)
 from models.synthetic.cine import (
     LV_CAVITY,
     LV_MYOCARDIUM,
@@ -28,26 +36,11 @@ from models.synthetic.cine import (
 TRUTH_NAME = "truth.json"
 LABELS_NAME = "truth_labels.npz"
 
-__all__ = [
-    "LABELS_NAME",
-    "SHORT_AXIS",
-    "TRUTH_NAME",
-    "StudyForm",
-    "write_cine_study",
-    "write_study",
-]
 
-
-class Geometry(TypedDict, total=False):
+class Geometry(StackGeometry, total=False):
     """What `synthesise_cine` takes besides the seed."""
 
-    slices: int
     phases: int
-    rows: int
-    columns: int
-    pixel_spacing_mm: tuple[float, float]
-    slice_spacing_mm: float
-    slice_thickness_mm: float
     heart_offset_mm: tuple[float, float]
     ed_phase: int
     breath_shift_mm: float
@@ -144,12 +137,10 @@ def save_study(
 
 def _instances(placed: PlacedCine) -> Iterator[Dataset]:
     """Data sets in the order of acquisition."""
-    order = placed.acquisition_order
     if placed.form.enhanced:
-        groups = [(position,) for position in order] if placed.form.series_per_slice else [order]
-        yield from (enhanced_instance(placed, positions) for positions in groups)
+        yield from (enhanced_instance(placed, positions) for positions in placed.enhanced_groups)
     else:
-        for position in order:
+        for position in placed.acquisition_order:
             yield from (classic_instance(placed, phase, position) for phase in range(placed.phases))
 
 
@@ -199,15 +190,8 @@ def _biomarkers(placed: PlacedCine) -> dict[str, float]:
     values["cardiac_output"] = values["lv_sv"] * values["heart_rate"] / 1000
     values["bsa"] = math.sqrt(100 * cine.height_m * cine.weight_kg / 3600)
     indexed = (
-        "lv_edv",
-        "lv_esv",
-        "lv_sv",
-        "lv_mass",
-        "rv_edv",
-        "rv_esv",
-        "rv_sv",
-        "cardiac_output",
-    )
+        "lv_edv", "lv_esv", "lv_sv", "lv_mass", "rv_edv", "rv_esv", "rv_sv", "cardiac_output",
+    )  # fmt: skip
     return values | {f"{name}_index": values[name] / values["bsa"] for name in indexed}
 
 

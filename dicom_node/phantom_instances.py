@@ -244,12 +244,14 @@ def _shared_groups(placed: PlacedCine) -> Dataset:
     )
     shared.MRImageFrameTypeSequence = _group(FrameType=["ORIGINAL", "PRIMARY", "CARDIAC", "NONE"])
     _describe_contrast(shared.MRImageFrameTypeSequence[0])
-    _add_acquisition_groups(shared, rows, columns)
+    _describe_encoding(shared, rows, columns)
+    _describe_preparation(shared)
+    _describe_coils(shared)
     return shared
 
 
-def _add_acquisition_groups(shared: Dataset, rows: int, columns: int) -> None:
-    """MR functional groups that say how the frames were acquired (PS3.3 C.8.13.5)."""
+def _describe_encoding(shared: Dataset, rows: int, columns: int) -> None:
+    """Timing and encoding of the frames (PS3.3 C.8.13.5.2, .3, .4 and .10)."""
     shared.MRTimingAndRelatedParametersSequence = _group(
         RepetitionTime=_REPETITION_MS,
         FlipAngle=_FLIP_DEG,
@@ -274,6 +276,11 @@ def _add_acquisition_groups(shared: Dataset, rows: int, columns: int) -> None:
         PercentPhaseFieldOfView=100.0,
     )
     shared.MREchoSequence = _group(EffectiveEchoTime=_ECHO_MS)
+    shared.MRAveragesSequence = _group(NumberOfAverages=1.0)
+
+
+def _describe_preparation(shared: Dataset) -> None:
+    """What is done to the magnetisation beside the excitation (PS3.3 C.8.13.5.5 and .6)."""
     shared.MRModifierSequence = _group(
         InversionRecovery="NO",
         FlowCompensation="NONE",
@@ -291,6 +298,10 @@ def _add_acquisition_groups(shared: Dataset, rows: int, columns: int) -> None:
         TransmitterFrequency=63.87,
         PixelBandwidth=930.0,
     )
+
+
+def _describe_coils(shared: Dataset) -> None:
+    """Coils that excite and receive (PS3.3 C.8.13.5.7 and .8)."""
     shared.MRReceiveCoilSequence = _group(
         ReceiveCoilName="SYNTHETIC",
         ReceiveCoilManufacturerName=MANUFACTURER,
@@ -302,7 +313,6 @@ def _add_acquisition_groups(shared: Dataset, rows: int, columns: int) -> None:
         TransmitCoilManufacturerName=MANUFACTURER,
         TransmitCoilType="BODY",
     )
-    shared.MRAveragesSequence = _group(NumberOfAverages=1.0)
 
 
 def _frame_groups(placed: PlacedCine, phase: int, position: int, order: int) -> Dataset:

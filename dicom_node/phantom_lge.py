@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import TypedDict, Unpack
+from typing import Unpack
 
 import numpy as np
 from pydicom import Dataset
@@ -20,7 +20,14 @@ from dicom_node.phantom_instances import (
     enhanced_instance,
     set_attributes,
 )
-from dicom_node.phantom_stack import SHORT_AXIS, Orientation, PlacedCine, StudyForm, place
+from dicom_node.phantom_stack import (
+    SHORT_AXIS,
+    Orientation,
+    PlacedCine,
+    StackGeometry,
+    StudyForm,
+    place,
+)
 from models.synthetic.cine import LV_CAVITY, LV_MYOCARDIUM, Float32, SyntheticCine
 from models.synthetic.lge import NO_REFLOW, SCAR, SyntheticLge, synthesise_lge
 
@@ -36,15 +43,9 @@ _DOUBLED = 2  # slices whose first breath-hold failed
 Cell = tuple[int, int]  # acquisition and slice position
 
 
-class LgeGeometry(TypedDict, total=False):
+class LgeGeometry(StackGeometry, total=False):
     """What `synthesise_lge` takes besides the seed."""
 
-    slices: int
-    rows: int
-    columns: int
-    pixel_spacing_mm: tuple[float, float]
-    slice_spacing_mm: float
-    slice_thickness_mm: float
     scar: bool
     no_reflow: bool | None
     contrast_to_noise: float | None
@@ -104,19 +105,21 @@ def write_lge_study(
         orientation=orientation,
         mirrored=mirrored,
         apex_first=apex_first,
+        header=header or {},
     )
     images = [lge.acquire(repeat) for repeat in range(averages)]
     if doubled_slices:
         images.append(_displaced(lge, averages))
-    magnitude = _placed(lge, [pair[0] for pair in images], form, {}, header)
+    magnitude = _placed(lge, [pair[0] for pair in images], form)
     series = [magnitude]
     if psir:
         same = {
             "StudyInstanceUID": magnitude.uid("study"),
             "FrameOfReferenceUID": magnitude.uid("frame of reference"),
         }
+        beside = replace(form, header={**same, **form.header})
         shifted = [pair[1] + np.float32(_PSIR_OFFSET) for pair in images]
-        series.append(_placed(lge, shifted, form, same, header))
+        series.append(_placed(lge, shifted, beside))
     cells = _cells(magnitude, averages, doubled_slices)
     instances = (
         instance
@@ -127,13 +130,7 @@ def write_lge_study(
     return save_study(folder, instances, magnitude.labels[0], truth)
 
 
-def _placed(
-    lge: SyntheticLge,
-    images: list[Float32],
-    form: StudyForm,
-    common: Mapping[str, object],
-    header: Mapping[str, object] | None,
-) -> PlacedCine:
+def _placed(lge: SyntheticLge, images: list[Float32], form: StudyForm) -> PlacedCine:
     """Place acquisitions [z, y, x] in the patient, as a cine would be in which nothing moves."""
     still = SyntheticCine(
         frames=np.stack(images),
@@ -149,8 +146,7 @@ def _placed(
         es=0,
         truth={},
     )
-    whole = {**common, **(header or {})}
-    return place(still, lge.seed, replace(form, header=whole))
+    return place(still, lge.seed, form)
 
 
 def _displaced(lge: SyntheticLge, repeat: int) -> tuple[Float32, Float32]:
@@ -179,10 +175,8 @@ def _instances(
 ) -> Iterator[Dataset]:
     """Data sets of one series in the order of acquisition."""
     if placed.form.enhanced:
-        order = placed.acquisition_order
-        groups = [(z,) for z in order] if placed.form.series_per_slice else [order]
-        for group in groups:
-            dataset = enhanced_instance(placed, group)
+        for positions in placed.enhanced_groups:
+            dataset = enhanced_instance(placed, positions)
             _describe(dataset, 1, signed=signed)
             _describe_enhanced(dataset, lge, signed=signed)
             set_attributes(dataset, placed.form.header)

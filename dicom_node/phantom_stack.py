@@ -5,6 +5,7 @@ import json
 import uuid
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from typing import TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +35,17 @@ def _short_axis() -> Orientation:
 
 
 SHORT_AXIS = _short_axis()
+
+
+class StackGeometry(TypedDict, total=False):
+    """What every synthetic stack can be told besides its seed."""
+
+    slices: int
+    rows: int
+    columns: int
+    pixel_spacing_mm: tuple[float, float]
+    slice_spacing_mm: float
+    slice_thickness_mm: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +131,12 @@ class PlacedCine:
         base_is_last = not self.form.mirrored
         order = range(self.slices)
         return tuple(order if base_is_last == self.form.apex_first else reversed(order))
+
+    @property
+    def enhanced_groups(self) -> tuple[tuple[int, ...], ...]:
+        """Slice indices that share an Enhanced instance, in the order of acquisition."""
+        order = self.acquisition_order
+        return tuple((position,) for position in order) if self.form.series_per_slice else (order,)
 
     def instance_uid(self, phase: int, position: int) -> str:
         """SOP Instance UID of the instance that holds this image."""

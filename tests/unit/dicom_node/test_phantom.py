@@ -11,7 +11,8 @@ import pydicom
 import pytest
 from pydicom.uid import EnhancedMRImageStorage, MRImageStorage
 
-from dicom_node.phantom import SHORT_AXIS, StudyForm, write_cine_study, write_study
+from dicom_node.phantom import write_cine_study, write_study
+from dicom_node.phantom_stack import SHORT_AXIS, StudyForm
 from models.synthetic.cine import LV_CAVITY, SyntheticCine, synthesise_cine
 
 SMALL: dict[str, Any] = {"slices": 8, "phases": 4, "rows": 96, "columns": 80}
