@@ -4,8 +4,9 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import case, func, select
+from sqlalchemy import Connection, Select, case, func, select
 
 from storage.database import Database
 from storage.schema import jobs, outbox, results, stack_instances, stacks, studies
@@ -104,45 +105,8 @@ class Overview:
 
     def outbox(self) -> tuple[OutboxOverview, ...]:
         """Return every destination that ever got a delivery."""
-        pending = outbox.c.state == DeliveryState.PENDING
-        unsettled = outbox.c.state.in_(UNSETTLED_DELIVERY_STATES) & outbox.c.remark.is_not(None)
-        latest = func.max(case((unsettled, outbox.c.id)))
-        counts = (
-            select(
-                outbox.c.destination,
-                func.count().filter(pending).label("pending"),
-                func.count().filter(pending, outbox.c.attempts > 0).label("retrying"),
-                func.count().filter(outbox.c.state == DeliveryState.SENT).label("sent"),
-                func.count().filter(outbox.c.state == DeliveryState.PARKED).label("parked"),
-                func.count().filter(outbox.c.state == DeliveryState.DROPPED).label("dropped"),
-                func.min(outbox.c.created_at).filter(pending).label("oldest_pending"),
-                latest.label("latest"),
-            )
-            .group_by(outbox.c.destination)
-            .subquery()
-        )
-        query = (
-            select(counts, outbox.c.remark)
-            .outerjoin(outbox, outbox.c.id == counts.c.latest)
-            .order_by(counts.c.destination)
-        )
-        reasons = (
-            select(outbox.c.destination, outbox.c.remark, func.count())
-            .where(outbox.c.state == DeliveryState.DROPPED)
-            .group_by(outbox.c.destination, outbox.c.remark)
-        )
-        parked = (
-            select(outbox.c.destination, stacks.c.study_instance_uid)
-            .join(results, results.c.id == outbox.c.result_id)
-            .join(stacks, stacks.c.id == results.c.stack_id)
-            .where(outbox.c.state == DeliveryState.PARKED)
-            .distinct()
-        )
         with self._database.read() as connection:
-            given_up = connection.execute(parked.order_by(stacks.c.study_instance_uid)).all()
-            because: defaultdict[str, dict[str, int]] = defaultdict(dict)
-            for destination, reason, number in connection.execute(reasons):
-                because[destination][reason] = number
+            parked, dropped = _parked_studies(connection), _dropped_because(connection)
             return tuple(
                 OutboxOverview(
                     destination=row.destination,
@@ -151,10 +115,64 @@ class Overview:
                     sent=row.sent,
                     parked=row.parked,
                     dropped=row.dropped,
-                    parked_studies=tuple(uid for to, uid in given_up if to == row.destination),
-                    dropped_because=because[row.destination],
+                    parked_studies=tuple(parked[row.destination]),
+                    dropped_because=dropped[row.destination],
                     oldest_pending=row.oldest_pending,
                     last_error=row.remark or "",
                 )
-                for row in connection.execute(query)
+                for row in connection.execute(_deliveries())
             )
+
+
+def _deliveries() -> Select[Any]:
+    """Deliveries per destination and state, and the remark of the latest that is not settled."""
+    pending = outbox.c.state == DeliveryState.PENDING
+    unsettled = outbox.c.state.in_(UNSETTLED_DELIVERY_STATES) & outbox.c.remark.is_not(None)
+    counts = (
+        select(
+            outbox.c.destination,
+            func.count().filter(pending).label("pending"),
+            func.count().filter(pending, outbox.c.attempts > 0).label("retrying"),
+            func.count().filter(outbox.c.state == DeliveryState.SENT).label("sent"),
+            func.count().filter(outbox.c.state == DeliveryState.PARKED).label("parked"),
+            func.count().filter(outbox.c.state == DeliveryState.DROPPED).label("dropped"),
+            func.min(outbox.c.created_at).filter(pending).label("oldest_pending"),
+            func.max(case((unsettled, outbox.c.id))).label("latest"),
+        )
+        .group_by(outbox.c.destination)
+        .subquery()
+    )
+    return (
+        select(counts, outbox.c.remark)
+        .outerjoin(outbox, outbox.c.id == counts.c.latest)
+        .order_by(counts.c.destination)
+    )
+
+
+def _parked_studies(connection: Connection) -> Mapping[str, list[str]]:
+    """Study Instance UIDs of the parked deliveries per destination, sorted."""
+    query = (
+        select(outbox.c.destination, stacks.c.study_instance_uid)
+        .join(results, results.c.id == outbox.c.result_id)
+        .join(stacks, stacks.c.id == results.c.stack_id)
+        .where(outbox.c.state == DeliveryState.PARKED)
+        .distinct()
+        .order_by(stacks.c.study_instance_uid)
+    )
+    parked: defaultdict[str, list[str]] = defaultdict(list)
+    for destination, study_instance_uid in connection.execute(query):
+        parked[destination].append(study_instance_uid)
+    return parked
+
+
+def _dropped_because(connection: Connection) -> Mapping[str, dict[str, int]]:
+    """Dropped deliveries per destination, counted by reason."""
+    query = (
+        select(outbox.c.destination, outbox.c.remark, func.count())
+        .where(outbox.c.state == DeliveryState.DROPPED)
+        .group_by(outbox.c.destination, outbox.c.remark)
+    )
+    dropped: defaultdict[str, dict[str, int]] = defaultdict(dict)
+    for destination, reason, number in connection.execute(query):
+        dropped[destination][reason] = number
+    return dropped

@@ -113,9 +113,7 @@ def synthesise_cine(
     """
     thickness_mm = 0.8 * slice_spacing_mm if slice_thickness_mm is None else slice_thickness_mm
     _check(phases, ed_phase, (rows, columns, *pixel_spacing_mm, slice_spacing_mm, thickness_mm))
-    longest_mm = (slices - 2) * slice_spacing_mm
-    if longest_mm < _SHORTEST_HEART_MM:
-        raise ValueError(f"{slices} slices {slice_spacing_mm} mm apart are too few for a heart")
+    longest_mm = room_mm(slices, slice_spacing_mm)
     streams = [np.random.default_rng(part) for part in np.random.SeedSequence(seed).spawn(5)]
     for_heart, for_thorax, for_look, for_person, for_image = streams
     heart = draw_heart(for_heart, phases, slice_spacing_mm, longest_mm)
@@ -214,6 +212,20 @@ def _check(phases: int, ed_phase: int, sizes: tuple[float, ...]) -> None:
         raise ValueError(f"no cycle of {phases} phases with end diastole at index {ed_phase}")
     if min(sizes) <= 0:
         raise ValueError("rows, columns, spacings and thickness must be positive")
+
+
+def room_mm(slices: int, spacing_mm: float) -> float:
+    """Length that slices leave to a heart when the two at the ends show none.
+
+    Raises
+    ------
+    ValueError
+        It is too short for a heart.
+    """
+    room = (slices - 2) * spacing_mm
+    if room < _SHORTEST_HEART_MM:
+        raise ValueError(f"{slices} slices {spacing_mm} mm apart are too few for a heart")
+    return room
 
 
 def slice_levels(

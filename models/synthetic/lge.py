@@ -22,6 +22,7 @@ from models.synthetic.cine import (
     Scene,
     UInt8,
     draw_person,
+    room_mm,
     slice_levels,
 )
 from models.synthetic.heart import MYOCARDIAL_DENSITY_G_PER_ML, Heart, draw_heart
@@ -135,11 +136,10 @@ def synthesise_lge(
     ValueError
         When the slices do not hold a heart.
     """
-    if (slices - 2) * slice_spacing_mm < 30:
-        raise ValueError(f"{slices} slices {slice_spacing_mm} mm apart are too few for a heart")
+    longest_mm = room_mm(slices, slice_spacing_mm)
     streams = [np.random.default_rng(part) for part in np.random.SeedSequence(seed).spawn(7)]
     for_heart, for_thorax, for_look, for_person, for_image, for_lesion, for_physics = streams
-    cine = draw_heart(for_heart, _PHASES, slice_spacing_mm, (slices - 2) * slice_spacing_mm)
+    cine = draw_heart(for_heart, _PHASES, slice_spacing_mm, longest_mm)
     thorax = draw_thorax(for_thorax, cine)
     look = draw_look(for_look, cine, thorax.fat)
     heart_rate, height_m, weight_kg = draw_person(for_person)
@@ -157,14 +157,8 @@ def synthesise_lge(
         slice_thickness_mm,
         None if lesion is None else _Overlay(lesion, signals),
     )
-    signal = np.empty((slices, rows, columns), np.float32)
-    labels = np.zeros(signal.shape, np.uint8)
-    for z, level_mm in enumerate(levels):
-        view = View.of((rows, columns), pixel_spacing_mm, np.zeros(2), look.angle)
-        signal[z] = scene.signal(for_image, view, level_mm)[0]
-        labels[z] = scene.label(view, level_mm)[0]
-        if lesion is not None:
-            _label_lesion(labels[z], lesion, scene, view, level_mm)
+    view = View.of((rows, columns), pixel_spacing_mm, np.zeros(2), look.angle)
+    signal, labels = _painted(for_image, scene, lesion, view, levels)
     contrast = _SCAR_INTENSITY * (1 - signals["remote"])
     ratio = contrast_to_noise or float(for_physics.uniform(7, 8))
     lge = SyntheticLge(
@@ -185,6 +179,24 @@ def synthesise_lge(
         seed=seed,
     )
     return replace(lge, truth=_truth(lge, heart, lesion))
+
+
+def _painted(
+    random: np.random.Generator,
+    scene: Scene,
+    lesion: Lesion | None,
+    view: View,
+    levels: Sequence[float],
+) -> tuple[Float32, UInt8]:
+    """Signal and labels [z, y, x] of the slices at some levels."""
+    signal = np.empty((len(levels), *view.shape), np.float32)
+    labels = np.zeros(signal.shape, np.uint8)
+    for z, level_mm in enumerate(levels):
+        signal[z] = scene.signal(random, view, level_mm)[0]
+        labels[z] = scene.label(view, level_mm)[0]
+        if lesion is not None:
+            _label_lesion(labels[z], lesion, scene, view, level_mm)
+    return signal, labels
 
 
 @dataclass(frozen=True, slots=True)
