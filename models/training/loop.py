@@ -160,13 +160,11 @@ def _save(state: _State, settings: TrainSettings, path: Path) -> None:
 
 def draw_curve(log: Path, picture: Path) -> None:
     """Draw loss and validation figures over the steps, from the log of a run."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     entries = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
     steps = [entry["step"] for entry in entries]
     figure = Figure(figsize=(9, 4), layout="constrained")
-    FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2)
     left.plot(steps, [entry["loss"] for entry in entries])
     left.set(xlabel="step", ylabel="loss", yscale="log")

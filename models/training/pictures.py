@@ -70,11 +70,9 @@ def glimpse(volume: LabelledVolume, found: npt.NDArray[np.uint8]) -> Glimpse:
 
 def draw_glimpses(cases: Sequence[tuple[Glimpse, Glimpse]], path: Path) -> None:
     """Draw ED and ES of each case with the contours of truth and of what was found."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 3.6 * len(cases)), layout="constrained")
-    FigureCanvasAgg(figure)
     figure.suptitle("true: green, found: red; the slice that went worst; Dice of the volume")
     for axes, view in zip(
         figure.subplots(len(cases), 2, squeeze=False).ravel(),
@@ -93,14 +91,12 @@ def draw_glimpses(cases: Sequence[tuple[Glimpse, Glimpse]], path: Path) -> None:
 
 def draw_bland_altman(rows: Sequence[Row], path: Path) -> None:
     """Draw found minus true over their mean, a panel for each quantity that the rows hold."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     held = [quantity for quantity in AGREEMENTS if pairs(rows, quantity)[0]]
     columns = min(len(held), 3)
     lines = -(-len(held) // columns)
     figure = Figure(figsize=(4 * columns, 3.2 * lines), layout="constrained")
-    FigureCanvasAgg(figure)
     for axes, quantity in zip(figure.subplots(lines, columns, squeeze=False).ravel(), held):  # noqa: B905 - the last panels may stay empty
         _panel(axes, quantity, *pairs(rows, quantity))
     for axes in figure.axes[len(held) :]:

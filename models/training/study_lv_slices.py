@@ -253,11 +253,9 @@ def _line(name: str, figures: Sequence[Mapping[str, Mapping[str, float]]]) -> st
 
 def draw_curves(settings: Mapping[str, Sequence[Run]], folder: Path) -> None:
     """Draw loss and balanced accuracy over the steps, the mean over the folds of a setting."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11, 4), layout="constrained")
-    FigureCanvasAgg(figure)
     axes = figure.subplots(1, 3)
     keys = ("loss", "cross_entropy", "balanced_accuracy")
     for name, chosen in settings.items():
