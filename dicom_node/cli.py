@@ -56,6 +56,11 @@ DeviceOption = Annotated[
     Literal["auto", "cpu", "cuda"], typer.Option("--device", help="Where to compute.")
 ]
 
+SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Same seed, same study.")]
+EnhancedOption = Annotated[
+    bool, typer.Option("--enhanced", help="One Enhanced MR instance, not classic MR.")
+]
+
 
 def main() -> None:
     """Run the command line; faults end with one line on standard error and exit code 1."""
@@ -136,10 +141,8 @@ def config_show(config: ConfigOption = None) -> None:
 @phantom_app.command("cine")
 def phantom_cine(
     output: OutputOption,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Same seed, same study.")] = 1,
-    enhanced: Annotated[
-        bool, typer.Option("--enhanced", help="One Enhanced MR instance, not classic MR.")
-    ] = False,
+    seed: SeedOption = 1,
+    enhanced: EnhancedOption = False,
 ) -> None:
     """Write a synthetic short-axis cine study, with its truth as JSON beside it."""
     from dicom_node.phantom import write_cine_study
@@ -150,7 +153,7 @@ def phantom_cine(
 @phantom_app.command("lge")
 def phantom_lge(  # noqa: PLR0917 - the options of a command
     output: OutputOption,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Same seed, same study.")] = 1,
+    seed: SeedOption = 1,
     averages: Annotated[int, typer.Option("--averages", min=1, help="Images of each slice.")] = 1,
     doubled_slices: Annotated[
         bool, typer.Option("--doubled-slices", help="Two breath-holds failed and were repeated.")
@@ -159,9 +162,7 @@ def phantom_lge(  # noqa: PLR0917 - the options of a command
         bool, typer.Option("--psir", help="Phase-sensitive images beside the magnitudes.")
     ] = False,
     no_scar: Annotated[bool, typer.Option("--no-scar", help="A healthy heart.")] = False,
-    enhanced: Annotated[
-        bool, typer.Option("--enhanced", help="One Enhanced MR instance, not classic MR.")
-    ] = False,
+    enhanced: EnhancedOption = False,
 ) -> None:
     """Write a synthetic late enhancement short axis, with its truth as JSON beside it."""
     from dicom_node.phantom_lge import write_lge_study
