@@ -1,4 +1,4 @@
-"""Measure the slice classifier and the scar segmenter on held-out patients."""
+"""Measure networks of late enhancement, and slice classifiers, on held-out patients."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
