@@ -20,6 +20,10 @@ from models.registry import place
 from models.training.tasks import Task, TrainSettings
 
 
+# The course of the rate follows from the step and from how many there are now to be.
+_STORED = ("network", "average", "optimiser")
+
+
 @dataclass(slots=True)
 class _State:
     network: nn.Module
@@ -107,9 +111,9 @@ def _start(network: nn.Module, checkpoint: Path, settings: TrainSettings, device
     state = _State(network, deepcopy(network).eval(), optimiser, schedule)
     if checkpoint.is_file():
         stored: dict[str, Any] = torch.load(checkpoint, map_location=device, weights_only=True)
-        for name in ("network", "average", "optimiser", "schedule"):
+        for name in _STORED:
             getattr(state, name).load_state_dict(stored[name])
-        state.step = stored["step"]
+        state.step = schedule.last_epoch = stored["step"]
     return state
 
 
@@ -149,10 +153,7 @@ def _average(state: _State, decay: float) -> None:
 
 
 def _save(state: _State, settings: TrainSettings, path: Path) -> None:
-    content = {
-        name: getattr(state, name).state_dict()
-        for name in ("network", "average", "optimiser", "schedule")
-    }
+    content = {name: getattr(state, name).state_dict() for name in _STORED}
     partial = path.with_suffix(".partial")
     torch.save(content | {"step": state.step, "settings": asdict(settings)}, partial)
     partial.replace(path)

@@ -63,6 +63,12 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(invented_slices, tmp_pat
         torch.testing.assert_close(value, network.state_dict()[key], rtol=1e-4, atol=1e-5)
 
 
+def test_an_ended_run_goes_on_when_it_is_given_more_steps(invented_slices, tmp_path):
+    run(invented_slices, invented_slices[:2], tmp_path, SETTINGS)
+    run(invented_slices, invented_slices[:2], tmp_path, dataclasses.replace(SETTINGS, steps=60))
+    assert [entry["step"] for entry in log_of(tmp_path)] == [10, 20, 30, 40, 50, 60]
+
+
 def test_no_two_steps_see_the_same_crops(invented_slices, tmp_path):
     seen = []
 
