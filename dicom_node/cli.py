@@ -11,7 +11,6 @@ from config.errors import NodeError
 from config.schema import LogSettings, Settings
 
 app = typer.Typer(
-    help="Automatic cardiac MR analysis in the PACS: receives studies, returns SEG and SR.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -69,6 +68,26 @@ def main() -> None:
     except (NodeError, OSError) as error:  # OSError: a folder that cannot be written, a full disk
         print(f"dicom-node: {error}", file=sys.stderr)  # noqa: T201
         sys.exit(1)
+
+
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        from config.version import SOFTWARE_VERSION
+
+        typer.echo(SOFTWARE_VERSION)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_tell_version, is_eager=True, help="Tell the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Automatic cardiac MR analysis in the PACS: receives studies, returns SEG and SR."""
 
 
 @app.command()
