@@ -13,7 +13,7 @@ only that::
     │   ├── CaseError           models.training.cases: a labelled case that cannot be used
     │   ├── NoDataError         models.training.tasks: none of the sets to learn from is there
     │   ├── StorageInUse, StorageUnusable, StorageMissing, SchemaTooNew, StorageReadOnly,
-    │   │   OriginalsDeleted, LeaseLost
+    │   │   OriginalsDeleted, UnknownSeries, LeaseLost
     │   │                       storage.errors: what the data folder or a claim no longer allows
     │   ├── InvalidTable        dicom_node.prepare: a CSV of volumes, or a row of it, of no use
     │   └── InvalidAddress, CannotListen, MalformedDataSet

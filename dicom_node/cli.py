@@ -141,6 +141,24 @@ def status(
 
 
 @app.command()
+def replay(
+    series: Annotated[
+        str, typer.Argument(metavar="SERIES", help="Series Instance UID of the images.")
+    ],
+    config: ConfigOption = None,
+) -> None:
+    """Compute a series again from the store, with the models and settings of the running node.
+
+    A result that differs supersedes the earlier one; the same is delivered again. Without a
+    running node, the next start does it.
+    """
+    from dicom_node.replay import replay as run
+
+    if not run(series, _load(config), typer.echo):
+        raise typer.Exit(1)
+
+
+@app.command()
 def doctor(config: NeededConfig) -> None:
     """Check configuration, ports, destinations, disk, device, weights and their licences."""
     from dicom_node.doctor import examine

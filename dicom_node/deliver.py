@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import structlog
 
@@ -46,6 +47,12 @@ class Deliverer:
         destination = self._destination
         waiting = {delivery.path: delivery for delivery in due}
 
+        def wanted(path: Path) -> bool:
+            allowed = self._storage.outbox.offer(waiting[path], datetime.now(UTC))
+            if not allowed:
+                del waiting[path]
+            return allowed
+
         def on_result(result: SendResult) -> None:
             self._record(waiting.pop(result.path), result)
 
@@ -56,7 +63,7 @@ class Deliverer:
                 on_result,
                 calling_ae_title=destination.calling_ae_title or self._node.ae_title,
                 settings=self._node,
-                wanted=lambda path: self._storage.outbox.is_pending(waiting[path]),
+                wanted=wanted,
             )
         except PeerUnavailable as error:
             self._fail(tuple(waiting.values()), str(error))

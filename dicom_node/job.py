@@ -9,7 +9,7 @@ from pathlib import Path
 
 from config.schema import Settings
 from dicom_node.logs import configure_logs
-from pipeline.analysis import Analyser, ResultIdentity
+from pipeline.analysis import Analyser, ResultIdentity, StandingResult
 from pipeline.errors import NotYetCovered, Rejection
 from pipeline.findings import SeriesFindings
 from pipeline.headers import read_header
@@ -34,6 +34,8 @@ class JobRequest:
         Folder for the result objects.
     study : tuple of SeriesFindings
         What was found in other stacks of the same patient and study.
+    standing : StandingResult or None
+        The result that the stack has.
     """
 
     pipeline: str
@@ -42,6 +44,7 @@ class JobRequest:
     require_coverage: bool
     output: Path
     study: tuple[SeriesFindings, ...] = ()
+    standing: StandingResult | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +116,7 @@ def run_job(request: JobRequest) -> Outcome:
             request.identity,
             require_coverage=request.require_coverage,
             study=request.study,
+            standing=request.standing,
         )
     except Rejection as rejection:
         return Rejected(rejection.code, str(rejection))

@@ -101,7 +101,7 @@ def send_files(
     settings : NodeSettings, optional
         Time-outs and largest PDU.
     wanted : callable, optional
-        Asked right before each file: one that is wanted no more is passed over, without a result.
+        Asked right before a file is sent: one wanted no more is passed over, without a result.
 
     Raises
     ------
@@ -166,14 +166,11 @@ def _send_batch(
     with open_association(peer, calling_ae_title, proposed, settings) as association:
         accepted = association.accepted
         for number, item in enumerate(batch):
-            if not wanted(item.path):
-                continue
             context_id = accepted.get(item.context)
             if context_id is None:
-                result = SendResult(item.path, item.sop_instance_uid, None, _not_accepted(item))
-            else:
-                result = _store(association, item, context_id, number % 65535 + 1)
-            on_result(result)
+                on_result(SendResult(item.path, item.sop_instance_uid, None, _not_accepted(item)))
+            elif wanted(item.path):
+                on_result(_store(association, item, context_id, number % 65535 + 1))
 
 
 def _store(

@@ -20,11 +20,10 @@ from dicom_node.sweep import Sweeper
 from dicom_node.worker import Worker
 from models.registry import verify
 from storage import Storage, open_storage
-from storage.states import StackState
+from storage.states import UNFINISHED_STACK_STATES
 
 log = structlog.get_logger()
 
-_UNFINISHED = (StackState.WAITING, StackState.QUEUED, StackState.RUNNING)
 _CLOCK_INTERVAL_S = 1.0
 _DELIVERY_INTERVAL_S = 1.0
 _LEASE_INTERVAL_S = 10.0
@@ -106,7 +105,8 @@ class Node:
             folder=str(self._settings.storage.folder),
             jobs_recovered=lost,
             stacks_unfinished=sum(
-                entry.stack.state in _UNFINISHED for entry in self._storage.overview.stacks()
+                entry.stack.state in UNFINISHED_STACK_STATES
+                for entry in self._storage.overview.stacks()
             ),
         )
         self._receiver.start()

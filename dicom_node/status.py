@@ -16,7 +16,7 @@ from pipeline.findings import SeriesFindings, read_series_findings
 from storage import open_storage
 from storage.errors import StorageMissing
 from storage.overview import OutboxOverview, StackOverview, StudyFault
-from storage.states import StackState
+from storage.states import UNFINISHED_STACK_STATES, StackState
 
 _INDENT = " " * 13
 _COLOURS = {
@@ -24,7 +24,6 @@ _COLOURS = {
     StackState.REJECTED: "yellow",
     StackState.COMPLETED: "green",
 }
-_UNDER_WAY = (StackState.WAITING, StackState.QUEUED, StackState.RUNNING)
 
 
 class StackStatus(BaseModel):
@@ -78,7 +77,7 @@ class NodeStatus(BaseModel):
     @property
     def settled(self) -> bool:
         """Whether nothing is under way: no stack, no delivery."""
-        return all(stack.state not in _UNDER_WAY for stack in self.stacks) and not any(
+        return all(stack.state not in UNFINISHED_STACK_STATES for stack in self.stacks) and not any(
             box.pending for box in self.outbox
         )
 

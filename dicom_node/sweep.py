@@ -21,9 +21,11 @@ from pipeline.grid import Grid
 from pipeline.headers import InstanceHeader
 from pipeline.routing import Proposal, propose
 from storage import Storage
+from storage.errors import OriginalsDeleted, UnknownSeries
 from storage.instances import ChangedStudy, StoredInstance
 from storage.job import JobInput
 from storage.record import SENT_AGAIN
+from storage.replays import ASKED_AGAIN
 from storage.stacks import Stack, StackProposal
 from storage.states import StackState
 
@@ -80,7 +82,8 @@ class Sweeper:
         self._left_alone: dict[str, tuple[Stack, ...]] = {}
 
     def sweep(self, now: datetime) -> None:
-        """Look at every study that changed or waits."""
+        """Look at every study that changed, waits or is asked for again."""
+        self._begin_replays(now)
         waiting: defaultdict[str, list[Stack]] = defaultdict(list)
         for stack in self._storage.stacks.waiting():
             waiting[stack.study_instance_uid].append(stack)
@@ -106,6 +109,15 @@ class Sweeper:
                 )
                 self._storage.instances.note_fault(study, f"{type(error).__name__}: {error}")
         self._tell_left_alone(now)
+
+    def _begin_replays(self, now: datetime) -> None:
+        for series in self._storage.replays.requested():
+            try:
+                stack_ids = self._storage.replays.begin(series, now)
+                log.info("series asked for again", series_instance_uid=series, stack_ids=stack_ids)
+            except (UnknownSeries, OriginalsDeleted) as error:
+                log.warning("series asked for again not computed", reason=str(error))
+            self._storage.replays.end(series)
 
     def _note_put_off(self, study_uid: str, reason: str) -> None:
         """Log why a study waits for a later sweep, once for each reason."""
@@ -197,16 +209,15 @@ class Sweeper:
             for item in routed.instances
             if item.path is not None
         ]
-        self._storage.jobs.enqueue(
-            stack.id, inputs, trigger=decision.trigger, early=decision.early, now=now
-        )
+        trigger = ASKED_AGAIN if stack.reason == ASKED_AGAIN else decision.trigger
+        self._storage.jobs.enqueue(stack.id, inputs, trigger=trigger, early=decision.early, now=now)
         log.info(
             "job queued",
             stack_id=stack.id,
             series_instance_uids=list(stack.series_instance_uids),
             pipeline=stack.pipeline,
             instances=len(inputs),
-            because=decision.trigger,
+            because=trigger,
         )
 
     def _reject(self, stack: Stack, deleted: list[str], now: datetime) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures import TimeoutError as StillRunning
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -26,10 +27,11 @@ from dicom_node.job import (
 )
 from dicom_node.joining import findings_beside, wake_unjoined
 from dicom_node.send import next_delay
-from pipeline.analysis import ResultIdentity
+from pipeline.analysis import ResultIdentity, StandingResult
+from pipeline.results.common import EarlierObject
 from storage import Storage
 from storage.errors import LeaseLost
-from storage.job import Job
+from storage.job import Job, Standing
 from storage.results import NewResult
 
 log = structlog.get_logger()
@@ -128,10 +130,11 @@ class Worker:
         request = JobRequest(
             pipeline=job.pipeline,
             files={item.sop_instance_uid: item.path for item in job.inputs},
-            identity=ResultIdentity(job.result_seed, job.generation, job.created_at),
+            identity=_identity(job),
             require_coverage=job.early,
             output=folder,
             study=findings_beside(self._storage, job.study_instance_uid, job.stack_id),
+            standing=_standing(job),
         )
         try:
             return self._await(job, self._pool().submit(run_job, request))
@@ -220,6 +223,17 @@ class Worker:
             process.kill()
         self._executor.shutdown(wait=True, cancel_futures=True)
         self._executor = None
+
+
+def _identity(made: Job | Standing) -> ResultIdentity:
+    earlier = tuple(EarlierObject(**asdict(one)) for one in made.supersedes)
+    return ResultIdentity(made.result_seed, made.generation, made.created_at, earlier)
+
+
+def _standing(job: Job) -> StandingResult | None:
+    if job.standing is None:
+        return None
+    return StandingResult(_identity(job.standing), job.standing.sop_instance_uids)
 
 
 def destinations_for(

@@ -19,6 +19,7 @@ from pipeline.companion import Companion, companion_of
 from pipeline.errors import Rejection
 from pipeline.findings import SeriesFindings
 from pipeline.results import ResultContext, ResultObject, write_results
+from pipeline.results.common import EarlierObject, result_uid
 from pipeline.routing import Proposal
 from pipeline.stated import completed_findings, uncompleted_findings
 
@@ -39,11 +40,22 @@ class ResultIdentity:
         1 for the first result of a stack, one more for each that supersedes; InstanceNumber.
     created_at : datetime
         Aware UTC; content date and time of the objects.
+    supersedes : tuple of EarlierObject
+        Objects of earlier results of the stack that may lie in an archive.
     """
 
     series_seed: str
     generation: int
     created_at: datetime
+    supersedes: tuple[EarlierObject, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StandingResult:
+    """The result that a stack has: its identity, and the UIDs of its objects."""
+
+    identity: ResultIdentity
+    sop_instance_uids: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +82,7 @@ class Analyser:
         *,
         require_coverage: bool = False,
         study: Iterable[SeriesFindings] = (),
+        standing: StandingResult | None = None,
     ) -> Analysis:
         """Assemble, measure and write one stack.
 
@@ -86,6 +99,9 @@ class Analyser:
         study : iterable of SeriesFindings
             What was found so far in other stacks of the same patient and study; a late enhancement
             report takes in those of the cine.
+        standing : StandingResult or None
+            The result that there is; it is written once more, byte for byte, where all that
+            decides a result is as it was.
 
         Raises
         ------
@@ -99,8 +115,22 @@ class Analyser:
             if proposal.pipeline == "lge"
             else self._run_cine(proposal, files, require_coverage)
         )
+        context = self._context(identity, str(proposal.pipeline), numeric_backend)
+        if standing is not None:
+            as_before = self._context(standing.identity, str(proposal.pipeline), numeric_backend)
+            if result_uid("sr", case, as_before) in standing.sop_instance_uids:
+                context = as_before
+        objects = write_results(case, context)
+        findings = completed_findings(
+            case, objects, pipeline=str(proposal.pipeline), numeric_backend=numeric_backend
+        )
+        return Analysis(findings, objects)
+
+    def _context(
+        self, identity: ResultIdentity, pipeline: str, numeric_backend: str
+    ) -> ResultContext:
         site = self._settings.site
-        context = ResultContext(
+        return ResultContext(
             series_seed=identity.series_seed,
             instance_number=identity.generation,
             created_at=identity.created_at,
@@ -108,14 +138,10 @@ class Analyser:
             institution=site.institution,
             station_name=site.station_name,
             software_version=SOFTWARE_VERSION,
-            settings_digest=settings_digest(self._settings, str(proposal.pipeline)),
+            settings_digest=settings_digest(self._settings, pipeline),
             numeric_backend=numeric_backend,
+            supersedes=identity.supersedes,
         )
-        objects = write_results(case, context)
-        findings = completed_findings(
-            case, objects, pipeline=str(proposal.pipeline), numeric_backend=numeric_backend
-        )
-        return Analysis(findings, objects)
 
     def _run_cine(
         self, proposal: Proposal, files: Mapping[str, Path], require_coverage: bool

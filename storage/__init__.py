@@ -14,6 +14,7 @@ from storage.instances import Instances
 from storage.jobs import Jobs
 from storage.outbox import Outbox
 from storage.overview import Overview
+from storage.replays import Replays
 from storage.retention import Retention
 from storage.stacks import Stacks
 
@@ -32,6 +33,7 @@ class Storage:
     outbox: Outbox
     retention: Retention
     overview: Overview
+    replays: Replays
 
     def pull_back(self, now: datetime) -> int:
         """Bring times that lie in the future back to `now`; see `storage.clock`."""
@@ -104,6 +106,7 @@ def open_storage(settings: StorageSettings, *, read_only: bool = False) -> Stora
         outbox=Outbox(database, folder),
         retention=Retention(database, folder, settings),
         overview=Overview(database),
+        replays=Replays(database, folder),
     )
     if not read_only:
         now = datetime.now(UTC)

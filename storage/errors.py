@@ -31,6 +31,10 @@ class OriginalsDeleted(PermanentError):  # noqa: N818
     """An input of a job was deleted by retention, or was never stored."""
 
 
+class UnknownSeries(PermanentError):  # noqa: N818
+    """No image of a series that was asked for is stored."""
+
+
 class LeaseLost(PermanentError):  # noqa: N818
     """The job was taken back meanwhile: whatever this worker found no longer counts."""
 

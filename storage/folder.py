@@ -6,6 +6,7 @@
     node.sqlite                  the database
     instances/3f/<digest>.dcm    as received; the name says nothing of the patient
     results/17/<name>.<hash>.dcm result objects of job 17
+    requests/<series UID>        a series that an admin wants computed again
     work/                        scratch of running jobs; emptied at start
 """
 
@@ -65,6 +66,11 @@ class DataFolder:
     def work(self) -> Path:
         """Folder for what a job needs while it runs."""
         return self.root / "work"
+
+    @property
+    def requests(self) -> Path:
+        """Folder of what is asked of the process that serves this one."""
+        return self.root / "requests"
 
     def free_mb(self) -> float:
         """Space that is free to this process."""
@@ -190,7 +196,8 @@ class DataFolder:
         self._lock = _exclusive_lock(self.root / "serve.lock")
         shards = [self.root / "instances" / f"{shard:02x}" for shard in range(256)]
         shutil.rmtree(self.work, ignore_errors=True)
-        for folder in (self.work, self.root / "results", self.root / "instances", *shards):
+        kinds = (self.root / "results", self.root / "instances", self.requests)
+        for folder in (self.work, *kinds, *shards):
             folder.mkdir(mode=0o700, exist_ok=True)
         for folder in (self.root / "instances", self.root, self.root.parent):
             sync_folder(folder)

@@ -15,6 +15,27 @@ class JobInput:
 
 
 @dataclass(frozen=True, slots=True)
+class EarlierResult:
+    """A result object of a stack that may lie in an archive."""
+
+    role: str
+    sop_instance_uid: str
+    sop_class_uid: str
+    series_instance_uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The result that a stack has: its objects, and what identified them as in `Job`."""
+
+    sop_instance_uids: tuple[str, ...]
+    result_seed: str
+    generation: int
+    created_at: datetime
+    supersedes: tuple[EarlierResult, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """A job.
 
@@ -33,6 +54,11 @@ class Job:
         the result series, the InstanceNumber (1, 2, ...) and the content time.
     attempts : int
         How often it was started, this time included.
+    supersedes : tuple of EarlierResult
+        What may lie in an archive already; fixed when it was started, since what is not sent by
+        then is not sent while it runs (`Outbox.offer`).
+    standing : Standing or None
+        What stands until this job ends, and stays if it comes to the same.
     lease : str or None
         Names this claim: only who holds it may end the job. None while it is queued.
     """
@@ -50,3 +76,5 @@ class Job:
     created_at: datetime
     attempts: int
     lease: str | None
+    supersedes: tuple[EarlierResult, ...] = ()
+    standing: Standing | None = None

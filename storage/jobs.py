@@ -3,15 +3,24 @@
 import json
 import uuid
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, Row, select, update
 
 from storage.database import Database
 from storage.folder import DataFolder
-from storage.job import Job, JobInput
-from storage.results import NewResult, look_at_files, queue_deliveries, record_results, supersede
-from storage.schema import instances, job_inputs, jobs, stacks
+from storage.job import EarlierResult, Job, JobInput, Standing
+from storage.results import (
+    NewResult,
+    look_at_files,
+    offered_results,
+    queue_deliveries,
+    record_results,
+    supersede,
+)
+from storage.schema import instances, job_inputs, jobs, results, stacks
 from storage.stacks import input_digest, read_stack
 from storage.states import JobState, ResultState, StackState
 from storage.transitions import (
@@ -27,6 +36,7 @@ from storage.transitions import (
     show,
 )
 
+UNCHANGED = ", and came to the same results as before"
 _SHOWN = {JobState.QUEUED: StackState.QUEUED, JobState.RUNNING: StackState.RUNNING}
 
 
@@ -93,6 +103,7 @@ class Jobs:
             job_id = connection.execute(query).scalar()
             if job_id is None:
                 return None
+            earlier = offered_results(connection, job_row(connection, job_id).stack_id)
             connection.execute(
                 update(jobs)
                 .where(jobs.c.id == job_id)
@@ -102,6 +113,7 @@ class Jobs:
                     lease=uuid.uuid4().hex,
                     lease_owner=owner,
                     lease_expires_at=now + timedelta(seconds=lease_s),
+                    supersedes=json.dumps([asdict(one) for one in earlier]),
                 )
             )
             row = job_row(connection, job_id)
@@ -133,6 +145,8 @@ class Jobs:
 
         Older results of the stack are superseded, and stopped where they are not delivered yet.
         If a newer job of the stack has ended already, these results are the superseded ones.
+        Results with the UIDs of those that stand are these once more: they are delivered again, as
+        they were made first.
 
         Parameters
         ----------
@@ -156,6 +170,7 @@ class Jobs:
         with self._database.write() as connection:
             row = held_row(connection, job)
             late = newer_ended(connection, row)
+            same = not late and _take_over_identity(connection, job, new)
             state = ResultState.SUPERSEDED if late else ResultState.CURRENT
             if not late:
                 supersede(connection, row.stack_id, now)
@@ -165,7 +180,8 @@ class Jobs:
             if not late:
                 queue_deliveries(connection, ids, destinations, now)
                 done = {"computed_input_digest": row.input_digest, "completed_job_id": row.id}
-                show(connection, row, StackState.COMPLETED, row.trigger, now, **done)
+                reason = row.trigger + UNCHANGED if same else row.trigger
+                show(connection, row, StackState.COMPLETED, reason, now, **done)
 
     def reject(self, job: Job, reason: str, now: datetime, *, code: str = "") -> None:
         """End a job whose input is at fault.
@@ -301,6 +317,8 @@ class Jobs:
             created_at=row.created_at,
             attempts=row.attempts,
             lease=row.lease,
+            supersedes=_earlier(row),
+            standing=_standing(connection, row.stack_id),
         )
 
     def _inputs(self, connection: Connection, job_id: int) -> tuple[JobInput, ...]:
@@ -314,3 +332,40 @@ class Jobs:
             JobInput(uid, digest, self._folder.absolute(path))
             for uid, digest, path in connection.execute(query)
         )
+
+
+def _earlier(row: Row[Any]) -> tuple[EarlierResult, ...]:
+    """What a job superseded when it was started; jobs of older layouts tell of nothing."""
+    return tuple(EarlierResult(**one) for one in json.loads(row.supersedes or "[]"))
+
+
+def _standing(connection: Connection, stack_id: int) -> Standing | None:
+    """Return the current result of a stack; of several that were joined, the latest."""
+    rows = connection.execute(
+        select(results.c.sop_instance_uid, results.c.job_id)
+        .where(results.c.stack_id == stack_id, results.c.state == ResultState.CURRENT)
+        .order_by(results.c.id)
+    ).all()
+    if not rows:
+        return None
+    made = job_row(connection, rows[-1].job_id)
+    return Standing(
+        sop_instance_uids=tuple(row.sop_instance_uid for row in rows if row.job_id == made.id),
+        result_seed=made.result_seed,
+        generation=made.generation,
+        created_at=made.created_at,
+        supersedes=_earlier(made),
+    )
+
+
+def _take_over_identity(connection: Connection, job: Job, new: Sequence[NewResult]) -> bool:
+    """Give a job that came to the standing result what identified it; False for another result."""
+    standing = _standing(connection, job.stack_id)
+    uids = {result.sop_instance_uid for result in new}
+    if standing is None or uids.isdisjoint(standing.sop_instance_uids):
+        return False
+    identity = {"result_seed": standing.result_seed, "generation": standing.generation}
+    earlier = json.dumps([asdict(one) for one in standing.supersedes])
+    set_job(connection, job.id, **identity, created_at=standing.created_at, supersedes=earlier)
+    connection.execute(update(stacks).where(stacks.c.id == job.stack_id).values(identity))
+    return True

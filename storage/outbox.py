@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from sqlalchemy import exists, select, update
+from sqlalchemy import ColumnElement, exists, select, update
 
 from storage.database import Database
 from storage.folder import DataFolder
@@ -42,7 +42,7 @@ class Outbox:
         self._folder = folder
 
     def due(self, destination: str, now: datetime, limit: int = 50) -> tuple[Delivery, ...]:
-        """Return what to attempt now, the oldest first."""
+        """Return what to attempt now, the oldest first; see `offer`."""
         query = (
             select(outbox, results)
             .join(results, results.c.id == outbox.c.result_id)
@@ -50,6 +50,7 @@ class Outbox:
                 outbox.c.destination == destination,
                 outbox.c.state == DeliveryState.PENDING,
                 outbox.c.next_attempt_at <= now,
+                ~_being_replaced(),
             )
             .order_by(outbox.c.id)
             .limit(limit)
@@ -74,11 +75,23 @@ class Outbox:
             for row in rows
         )
 
-    def is_pending(self, delivery: Delivery) -> bool:
-        """Whether it is still to be made: not stopped since `due` returned it."""
-        query = select(outbox.c.state).where(outbox.c.id == delivery.id)
-        with self._database.read() as connection:
-            return connection.execute(query).scalar() is DeliveryState.PENDING
+    def offer(self, delivery: Delivery, now: datetime) -> bool:
+        """Note that an object is about to be sent; whatever happens then, it may have arrived.
+
+        Returns
+        -------
+        bool
+            False when it must not be sent: it was stopped meanwhile, or a newer job of its stack
+            runs, whose results will name those that they supersede in an archive.
+        """
+        allowed = exists().where(results.c.id == outbox.c.result_id, ~_being_replaced())
+        with self._database.write() as connection:
+            offered = connection.execute(
+                update(outbox)
+                .where(outbox.c.id == delivery.id, outbox.c.state == DeliveryState.PENDING, allowed)
+                .values(offered_at=now)
+            )
+        return offered.rowcount == 1
 
     def mark_sent(self, delivery: Delivery, remark: str, now: datetime) -> None:
         """Record that the destination confirmed the object, even if it was stopped meanwhile.
@@ -170,3 +183,12 @@ class Outbox:
                 .where(outbox.c.id == delivery.id, outbox.c.state.in_(states))
                 .values(attempts=outbox.c.attempts + 1, **values)
             )
+
+
+def _being_replaced() -> ColumnElement[bool]:
+    """Whether a job runs that will supersede the result."""
+    return exists().where(
+        jobs.c.stack_id == results.c.stack_id,
+        jobs.c.state == JobState.RUNNING,
+        jobs.c.id > results.c.job_id,
+    )

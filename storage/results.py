@@ -1,15 +1,16 @@
 """Result objects, and what becomes of their deliveries."""
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from pathlib import Path
 
-from sqlalchemy import ColumnElement, Connection, insert, select, update
+from sqlalchemy import ColumnElement, Connection, exists, insert, select, update
 
 from storage.database import insert_row, listed
 from storage.folder import DataFolder
+from storage.job import EarlierResult
 from storage.schema import outbox, results
 from storage.states import UNSETTLED_DELIVERY_STATES, DeliveryState, ResultState
 
@@ -97,6 +98,19 @@ def supersede(connection: Connection, stack_id: int, now: datetime) -> None:
         .where(results.c.stack_id == stack_id, results.c.state == ResultState.CURRENT)
         .values(state=ResultState.SUPERSEDED)
     )
+
+
+def offered_results(connection: Connection, stack_id: int) -> Iterator[EarlierResult]:
+    """Results of a stack that some destination was sent, confirmed or not; the oldest first."""
+    sent = (outbox.c.state == DeliveryState.SENT) | outbox.c.offered_at.is_not(None)
+    rows = connection.execute(
+        select(*(results.c[one.name] for one in fields(EarlierResult)))
+        .where(
+            results.c.stack_id == stack_id, exists().where(outbox.c.result_id == results.c.id, sent)
+        )
+        .order_by(results.c.id)
+    )
+    return (EarlierResult(*row) for row in dict.fromkeys(tuple(row) for row in rows))
 
 
 def drop_deliveries(

@@ -5,7 +5,9 @@ row, and `is_current` tells which one counts. `carried` says which association b
 when it brought it again. A stack is what becomes one job at a time; a job's results go to the
 outbox, one row for each destination.
 
-Layout 2 added `studies.fault`: why a study could not be assessed, until it is.
+Layout 2 added `studies.fault`: why a study could not be assessed, until it is. Layout 3 added
+`outbox.offered_at`: when a destination was first sent an object, confirmed or not; and
+`jobs.supersedes`: the results that may have been in an archive when the job was started.
 """
 
 from datetime import UTC, datetime
@@ -40,7 +42,7 @@ from storage.states import (
     StackState,
 )
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -189,6 +191,7 @@ jobs = _table(
     Column("rejection_code", Text),
     Column("finished_at", UtcDateTime),
     Column("summary_json", Text),
+    Column("supersedes", Text),
 )
 Index("jobs_by_state", jobs.c.state, jobs.c.not_before)
 
@@ -223,8 +226,21 @@ outbox = _table(
     Column("next_attempt_at", UtcDateTime, nullable=False),
     Column("settled_at", UtcDateTime),
     Column("remark", Text),
+    Column("offered_at", UtcDateTime),
 )
 Index("deliveries_by_state", outbox.c.destination, outbox.c.state)
+
+
+_STEPS = {
+    1: ("ALTER TABLE studies ADD COLUMN fault TEXT",),
+    2: (
+        "ALTER TABLE jobs ADD COLUMN supersedes TEXT",
+        "ALTER TABLE outbox ADD COLUMN offered_at VARCHAR(32)",
+        # What was never tried and is stopped was never offered; of the rest nobody knows.
+        "UPDATE outbox SET offered_at = created_at WHERE attempts > 0 OR state = 'pending'",
+    ),
+}
+"""What brings a layout to the next one."""
 
 
 def check_version(connection: Connection) -> int:
@@ -250,10 +266,14 @@ def create(connection: Connection) -> None:
     All in the caller's transaction.
     """
     version = check_version(connection)
-    if version == 1:
-        connection.exec_driver_sql("ALTER TABLE studies ADD COLUMN fault TEXT")
-    elif version == 0 and not inspect(connection).get_table_names():
+    if version == SCHEMA_VERSION:
+        return
+    if version == 0:
+        if inspect(connection).get_table_names():
+            return
         metadata.create_all(connection)
     else:
-        return
+        for layout in range(version, SCHEMA_VERSION):
+            for statement in _STEPS[layout]:
+                connection.exec_driver_sql(statement)
     connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")

@@ -23,6 +23,9 @@ class StackState(StrEnum):
     PARKED = "parked"
 
 
+UNFINISHED_STACK_STATES = (StackState.WAITING, StackState.QUEUED, StackState.RUNNING)
+
+
 class JobState(StrEnum):
     """Where a job is; QUEUED and RUNNING are open, the rest is final."""
 

@@ -21,6 +21,16 @@ DISCLAIMER = "Automatic measurement, unverified, not a medical device."
 
 
 @dataclass(frozen=True, slots=True)
+class EarlierObject:
+    """An object of an earlier result of the same stack that may lie in an archive."""
+
+    role: str
+    sop_instance_uid: str
+    sop_class_uid: str
+    series_instance_uid: str
+
+
+@dataclass(frozen=True, slots=True)
 class ResultContext:
     """What decides a result besides the case.
 
@@ -38,6 +48,9 @@ class ResultContext:
         As the objects name the place; may be empty.
     software_version, settings_digest, numeric_backend : str
         Part of what decides the content, and so the SOP Instance UID.
+    supersedes : tuple of EarlierObject
+        What this result takes the place of; likewise a part of what decides the UIDs. None for the
+        first result that leaves the node, so that a run over files gives the UIDs of the node.
     """
 
     series_seed: str
@@ -49,6 +62,7 @@ class ResultContext:
     software_version: str
     settings_digest: str
     numeric_backend: str
+    supersedes: tuple[EarlierObject, ...] = ()
 
     @property
     def local_time(self) -> datetime:
@@ -113,16 +127,36 @@ class ObjectIdentity:
 
 def identify(role: str, basis: ResultBasis) -> ObjectIdentity:
     """UIDs of the object that plays `role` in a result."""
-    case, context = basis.case, basis.context
-    uid = instance_uid(
+    uid = result_uid(role, basis.case, basis.context)
+    return ObjectIdentity(role, uid, series_uid(basis.context.series_seed, role))
+
+
+def result_uid(role: str, case: Case, context: ResultContext) -> str:
+    """SOP Instance UID of the object that plays `role` in a result."""
+    return instance_uid(
         role,
         input_digests=case.input_digests,
         weights_sha256=(model.weights_sha256 for model in models_of(case)),
         software_version=context.software_version,
         settings_digest=context.settings_digest,
         numeric_backend=context.numeric_backend,
+        supersedes=(one.sop_instance_uid for one in context.supersedes),
     )
-    return ObjectIdentity(role, uid, series_uid(context.series_seed, role))
+
+
+def predecessors(role: str, basis: ResultBasis) -> list[Dataset] | None:
+    """Earlier reports of the same role, as highdicom takes those that a report replaces."""
+    earlier = [one for one in basis.context.supersedes if one.role == role]
+    return [_document(one, basis.patient_study.StudyInstanceUID) for one in earlier] or None
+
+
+def _document(earlier: EarlierObject, study_instance_uid: str) -> Dataset:
+    document = Dataset()
+    document.StudyInstanceUID = study_instance_uid
+    document.SeriesInstanceUID = earlier.series_instance_uid
+    document.SOPClassUID = earlier.sop_class_uid
+    document.SOPInstanceUID = earlier.sop_instance_uid
+    return document
 
 
 def models_of(case: Case) -> tuple[ModelUse, ...]:

@@ -30,6 +30,7 @@ from pipeline.results.common import (
     equipment,
     finished,
     identify,
+    predecessors,
 )
 from pipeline.results.measurements import measurement_groups
 from pipeline.results.seg import WrittenSegmentation
@@ -64,6 +65,7 @@ def write_report(basis: ResultBasis, written: Sequence[WrittenSegmentation]) -> 
         is_complete=not incomplete,
         is_final=False,
         is_verified=False,
+        previous_versions=predecessors("sr", basis),
         series_description="Cardiac CAD report, automatic, unverified",
         **equipment(basis),
     )

@@ -22,6 +22,7 @@ def instance_uid(
     software_version: str,
     settings_digest: str,
     numeric_backend: str,
+    supersedes: Iterable[str] = (),
 ) -> str:
     """SOP Instance UID of a result: its input and everything that decides its content.
 
@@ -35,7 +36,11 @@ def instance_uid(
         SHA-256 of each network's weights, in any order.
     software_version, settings_digest, numeric_backend : str
         As in `ResultContext`.
+    supersedes : iterable of str
+        SOP Instance UIDs of earlier results of the stack that may lie in an archive, in any order:
+        a report names them, and whatever stands beside it has to be newer than they are.
     """
+    earlier = sorted(supersedes)
     return hashed_uid(
         "instance",
         role,
@@ -46,6 +51,7 @@ def instance_uid(
         software_version,
         settings_digest,
         numeric_backend,
+        *(("supersedes", *earlier) if earlier else ()),
     )
 
 

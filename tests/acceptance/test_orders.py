@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+import highdicom as hd
 import pytest
 from pydicom import Dataset
 
@@ -192,10 +193,16 @@ def test_a_late_half_supersedes_what_the_first_half_gave(
     objects = returned(archive, study.uid)
     older, newer = of_class(objects, SR)
     assert_supersedes(newer, older)
+    (predecessor,) = newer.PredecessorDocumentsSequence
+    (series,) = predecessor.ReferencedSeriesSequence
+    named = [item.ReferencedSOPInstanceUID for item in series.ReferencedSOPSequence]
+    assert (series.SeriesInstanceUID, named) == (older.SeriesInstanceUID, [older.SOPInstanceUID])
     assert reported(newer) == reported(of_class(in_order.objects, SR)[0])
     for label in ("ED_SEGMENTATION", "ES_SEGMENTATION"):
         segs = [item for item in of_class(objects, SEG) if item.ContentLabel == label]
         assert_supersedes(segs[-1], segs[0])
+        assert segs[-1].SOPInstanceUID in segments_of(newer)
+        assert segs[0].SOPInstanceUID not in segments_of(newer)
 
 
 def assert_supersedes(newer: Dataset, older: Dataset) -> None:
@@ -204,6 +211,13 @@ def assert_supersedes(newer: Dataset, older: Dataset) -> None:
     assert newer.SOPInstanceUID != older.SOPInstanceUID
     assert newer.InstanceNumber > older.InstanceNumber
     assert (newer.ContentDate, newer.ContentTime) > (older.ContentDate, older.ContentTime)
+
+
+def segments_of(report: Dataset) -> set[str]:
+    """SOP Instance UIDs of the SEGs whose segments a report measures."""
+    content = hd.sr.Comprehensive3DSR.from_dataset(report).content
+    groups = content.get_volumetric_roi_measurement_groups()
+    return {group.referenced_segment.referenced_sop_instance_uid for group in groups}
 
 
 def moment(line: dict[str, object]) -> float:

@@ -15,6 +15,7 @@ from pipeline.headers import InstanceHeader
 from storage import Storage, open_storage
 from storage.errors import StorageFault
 from storage.instances import NewInstance
+from storage.replays import ASKED_AGAIN
 from storage.stacks import Stack
 from storage.states import StackState
 from tests.unit.pipeline.dicom_cases import stack_headers
@@ -262,3 +263,37 @@ def test_a_clock_that_is_set_back_costs_no_more_than_the_quiet_time(world: World
     world.storage.pull_back(world.now)
     world.sweep(QUIET)
     assert world.stack().state is StackState.QUEUED
+
+
+def test_a_series_that_is_asked_for_is_computed_again(world: World) -> None:
+    headers = cine()
+    world.store(headers)
+    world.sweep()
+    world.sweep(QUIET)
+    job = world.storage.jobs.claim(60, world.now)
+    assert job is not None
+    world.storage.jobs.finish(job, [], [], "{}", world.now)
+    assert events(world.sweep()) == []
+    series = headers[0].series_instance_uid
+    world.storage.replays.request(series)
+    assert events(world.sweep()) == ["series asked for again", "job queued"]
+    assert world.storage.replays.requested() == ()
+    again = world.storage.jobs.claim(60, world.now)
+    assert again is not None
+    assert (again.trigger, again.inputs) == (ASKED_AGAIN, job.inputs)
+    assert events(world.sweep()) == []
+
+
+def test_a_series_whose_images_are_gone_is_not_asked_for_twice(world: World) -> None:
+    headers = cine()
+    world.store(headers)
+    series = headers[0].series_instance_uid
+    world.storage.replays.request(series)
+    world.now += timedelta(days=99)
+    world.end(world.association)
+    world.storage.instances.mark_assessed(*world.storage.instances.studies_to_assess())
+    assert world.storage.retention.delete(world.now) == len(headers)
+    (line,) = world.sweep()
+    assert line["event"] == "series asked for again not computed"
+    assert "deleted by retention" in str(line["reason"])
+    assert world.storage.replays.requested() == ()

@@ -124,12 +124,14 @@ def test_a_newer_database_is_refused_and_left_alone(world, read_only):
     assert open_elsewhere(world.settings) != 7
 
 
-def test_an_older_database_is_brought_up_to_date_and_keeps_what_it_had(world):
+def test_an_older_database_is_brought_up_to_date_and_keeps_what_it_had(world, make_world):
     world.complete("1.1")
     path = world.storage.folder.database
     world.storage.close()
     connection = sqlite3.connect(path)
     connection.execute("ALTER TABLE studies DROP COLUMN fault")
+    connection.execute("ALTER TABLE jobs DROP COLUMN supersedes")
+    connection.execute("ALTER TABLE outbox DROP COLUMN offered_at")
     connection.execute("PRAGMA user_version = 1")
     connection.close()
     with pytest.raises(SchemaTooOld, match="serve"):
@@ -137,6 +139,13 @@ def test_an_older_database_is_brought_up_to_date_and_keeps_what_it_had(world):
     with open_storage(world.settings) as storage:
         assert len(storage.overview.stacks()) == 1
         assert storage.overview.faults() == ()
+        later = make_world(storage, world.settings, world.now)
+        later.store("1.2")
+        (stack,) = later.propose(("cine", {SERIES}))
+        later.enqueue(stack)
+        job = later.claim()  # whether the pending one had been sent, the older layout did not tell
+        assert [one.sop_instance_uid for one in job.supersedes] == ["2.25.1"]
+        assert job.standing.supersedes == ()
     with open_storage(world.settings, read_only=True) as storage:
         assert storage.overview.faults() == ()
 
@@ -151,7 +160,7 @@ def test_the_database_keeps_what_it_promises(world):
         "journal_mode": "wal",
         "synchronous": 2,
         "foreign_keys": 1,
-        "user_version": 2,
+        "user_version": 3,
     }
 
 
