@@ -65,7 +65,7 @@ def write_report(basis: ResultBasis, written: Sequence[WrittenSegmentation]) -> 
         is_complete=not incomplete,
         is_final=False,
         is_verified=False,
-        previous_versions=predecessors("sr", basis),
+        previous_versions=predecessors(identity.role, basis),
         series_description="Cardiac CAD report, automatic, unverified",
         **equipment(basis),
     )
