@@ -19,7 +19,6 @@ from torch import nn
 from models.registry import place
 from models.training.tasks import Task, TrainSettings
 
-
 # The course of the rate follows from the step and from how many there are now to be.
 _STORED = ("network", "average", "optimiser")
 
