@@ -43,7 +43,7 @@ def load_settings(path: Path | None, environ: Mapping[str, str] = os.environ) ->
         where = str(path) if path else "environment"
         lines = [f"{where}: {_explain(detail)}" for detail in error.errors()]
         raise ConfigError("\n".join(lines)) from error
-    return _resolve_folder(settings, path)
+    return _resolve_folders(settings, path)
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
@@ -65,11 +65,14 @@ def _override(values: dict[str, Any], name: str, value: str) -> None:
     table[key] = value
 
 
-def _resolve_folder(settings: Settings, path: Path | None) -> Settings:
-    """Make a relative data folder relative to the configuration file, not to the caller."""
+def _resolve_folders(settings: Settings, path: Path | None) -> Settings:
+    """Make relative folders relative to the configuration file, not to the caller."""
     base = path.resolve().parent if path else Path.cwd()
-    storage = settings.storage.model_copy(update={"folder": base / settings.storage.folder})
-    return settings.model_copy(update={"storage": storage})
+    storage, worker = settings.storage, settings.worker
+    storage = storage.model_copy(update={"folder": base / storage.folder})
+    if worker.weights_folder is not None:
+        worker = worker.model_copy(update={"weights_folder": base / worker.weights_folder})
+    return settings.model_copy(update={"storage": storage, "worker": worker})
 
 
 def _explain(detail: ErrorDetails) -> str:

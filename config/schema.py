@@ -7,12 +7,13 @@ and is tested to hold exactly these defaults.
 import ipaddress
 import re
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, NamedTuple, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     NonNegativeFloat,
@@ -81,6 +82,7 @@ Seconds = Annotated[float, Field(gt=0, le=31_536_000)]
 SecondsOrNone = Annotated[float, Field(ge=0, le=31_536_000)]
 Days = Annotated[float, Field(gt=0, le=36_500)]
 DaysOrNone = Annotated[float, Field(ge=0, le=36_500)]
+OptionalFolder = Annotated[Path | None, BeforeValidator(lambda value: value or None)]
 
 
 class _Table(BaseModel):
@@ -150,6 +152,13 @@ class RouteSettings(_Table):
     undescribed_with_inversion_time: bool = False
 
 
+class NeededNetwork(NamedTuple):
+    """A network that a pipeline needs: its name, and the task that its card must state."""
+
+    name: str
+    task: str
+
+
 LOCALISER = "localiser"
 """The slice classifier that is no network of its own: the localiser tells which show the LV."""
 
@@ -172,12 +181,16 @@ class CineSettings(_Table):
     max_missing_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.1
 
     @property
-    def networks(self) -> tuple[str, ...]:
-        """Names of the networks that take part."""
+    def networks(self) -> tuple[NeededNetwork, ...]:
+        """The networks that take part."""
         detector = () if self.detector == LV_AREA_CURVE else (self.detector,)
         regressor = (self.regressor,) if self.volume_method == "regression" else ()
-        classifier = () if self.slice_classifier == LOCALISER else (self.slice_classifier,)
-        return (self.localiser, *classifier, self.segmenter, *detector, *regressor)
+        return (
+            *_of_slices(self.localiser, self.slice_classifier),
+            NeededNetwork(self.segmenter, "segmentation"),
+            *(NeededNetwork(name, "ed_es_detection") for name in detector),
+            *(NeededNetwork(name, "volume_regression") for name in regressor),
+        )
 
 
 class LgeSettings(_Table):
@@ -190,10 +203,21 @@ class LgeSettings(_Table):
     relevance_threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
 
     @property
-    def networks(self) -> tuple[str, ...]:
-        """Names of the networks that take part."""
-        classifier = () if self.slice_classifier == LOCALISER else (self.slice_classifier,)
-        return (self.localiser, *classifier, self.segmenter)
+    def networks(self) -> tuple[NeededNetwork, ...]:
+        """The networks that take part."""
+        return (
+            *_of_slices(self.localiser, self.slice_classifier),
+            NeededNetwork(self.segmenter, "scar_segmentation"),
+        )
+
+
+def _of_slices(localiser: str, classifier: str) -> tuple[NeededNetwork, ...]:
+    """What finds the heart, and what tells the slices that show it."""
+    named = () if classifier == LOCALISER else (classifier,)
+    return (
+        NeededNetwork(localiser, "localisation"),
+        *(NeededNetwork(name, "slice_classification") for name in named),
+    )
 
 
 class PipelinesSettings(_Table):
@@ -203,10 +227,10 @@ class PipelinesSettings(_Table):
     lge: LgeSettings = LgeSettings()
 
     @property
-    def networks(self) -> tuple[str, ...]:
-        """Names of the networks of the enabled pipelines, each once."""
+    def networks(self) -> tuple[NeededNetwork, ...]:
+        """The networks of the enabled pipelines, each once."""
         enabled = [table for table in (self.cine, self.lge) if table.enabled]
-        return tuple(dict.fromkeys(name for table in enabled for name in table.networks))
+        return tuple(dict.fromkeys(one for table in enabled for one in table.networks))
 
 
 class DestinationSettings(_Table):
@@ -226,6 +250,7 @@ class DestinationSettings(_Table):
 class WorkerSettings(_Table):
     """`[worker]`: where and how the networks run."""
 
+    weights_folder: OptionalFolder = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
     processes: Annotated[int, Field(ge=1, le=64)] = 1
     threads: Annotated[int, Field(ge=0, le=1024)] = 0

@@ -13,7 +13,7 @@ from config.errors import NodeError
 from config.schema import DestinationSettings, Settings
 from dicom_node.errors import PeerUnavailable
 from dicom_node.peer import PeerAddress, echo
-from dicom_node.serve import networks
+from dicom_node.serve import verified
 from storage.errors import StorageInUse, StorageUnusable
 from storage.folder import DataFolder
 
@@ -159,21 +159,21 @@ def _why_unreachable(destination: DestinationSettings) -> str:
 
 def _networks(settings: Settings) -> Iterator[Check]:
     from models.predict import choose_device
-    from models.registry import verify
 
     try:
         yield Check("device", True, choose_device(settings.worker.device))
     except NodeError as error:
         yield Check("device", False, str(error))
-    for name in networks(settings):
+    for network in settings.pipelines.networks:
+        name = f"network {network.name}"
         try:
-            card = verify(name)
+            card = verified(network, settings)
         except NodeError as error:
-            yield Check(f"network {name}", False, str(error))
+            yield Check(name, False, str(error))
         else:
             yield Check(
-                f"network {name}",
+                name,
                 True,
-                f"version {card.version}, weights {card.weights_sha256[:12]} verified, "
-                f"licence {card.licence}",
+                f"for {network.task}, version {card.version}, weights {card.weights_sha256[:12]} "
+                f"verified, licence {card.licence}",
             )

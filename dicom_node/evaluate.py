@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from config.schema import LV_AREA_CURVE, CineSettings
 from dicom_node.measure import NodeChain
-from dicom_node.measure_lge import shipped_chain
+from dicom_node.measure_lge import lge_chain
 from pipeline.stages import Detector, Regressor, Segmenter
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def evaluate_model(
     device : {"auto", "cpu", "cuda"}
     weights : Path, optional
         Folder of its card and weights; the shipped ones without. The other networks of the chain
-        are the shipped ones.
+        are those of this folder, or the shipped ones.
 
     Raises
     ------
@@ -63,7 +63,7 @@ def _segmentation(evaluation: "Evaluation", device: str, folder: Path) -> None:
     from models.training.evaluate import evaluate_segmenter
 
     segmenter = StackSegmenter(evaluation.card.name, device, folder)
-    evaluate_segmenter(evaluation, _cine_chain(device, segmenter=segmenter))
+    evaluate_segmenter(evaluation, _cine_chain(device, folder, segmenter=segmenter))
 
 
 def _localisation(evaluation: "Evaluation", device: str, folder: Path) -> None:
@@ -82,7 +82,7 @@ def _volume_regression(evaluation: "Evaluation", device: str, folder: Path) -> N
     from models.training.evaluate import evaluate_regressor
 
     regressor = VolumeRegressor(evaluation.card.name, device, folder)
-    evaluate_regressor(evaluation, _cine_chain(device, regressor=regressor))
+    evaluate_regressor(evaluation, _cine_chain(device, folder, regressor=regressor))
 
 
 def _ed_es_detection(evaluation: "Evaluation", device: str, folder: Path) -> None:
@@ -91,7 +91,9 @@ def _ed_es_detection(evaluation: "Evaluation", device: str, folder: Path) -> Non
     from models.training.evaluate import evaluate_detector
 
     central, naive = (
-        _cine_chain(device, detector=PhaseDetector(evaluation.card.name, device, folder, read))
+        _cine_chain(
+            device, folder, detector=PhaseDetector(evaluation.card.name, device, folder, read)
+        )
         for read in (central_frame, likeliest_frame)
     )
     evaluate_detector(evaluation, central, naive)
@@ -110,7 +112,7 @@ def _scar_segmentation(evaluation: "Evaluation", device: str, folder: Path) -> N
 
     name = evaluation.card.name
     segmenter = StackSegmenter(name, device, folder, task="scar_segmentation")
-    evaluate_scar(evaluation, shipped_chain(segmenter, device))
+    evaluate_scar(evaluation, lge_chain(segmenter, device, folder))
 
 
 _TASKS: Mapping[str, Callable[["Evaluation", str, Path], None]] = {
@@ -126,20 +128,22 @@ _TASKS: Mapping[str, Callable[["Evaluation", str, Path], None]] = {
 
 def _cine_chain(
     device: str,
+    folder: Path,
     *,
     segmenter: Segmenter | None = None,
     detector: Detector | None = None,
     regressor: Regressor | None = None,
 ) -> NodeChain:
-    """The cine chain with the shipped networks, but those given."""
+    """The cine chain with the networks given, else those of the folder, else the shipped ones."""
     from models.predict import HeartLocaliser, PhaseDetector, StackSegmenter
+    from models.registry import opened
 
     settings = CineSettings()
     if detector is None and settings.detector != LV_AREA_CURVE:
-        detector = PhaseDetector(settings.detector, device)
+        detector = opened(PhaseDetector, settings.detector, device, folder)
     return NodeChain(
-        HeartLocaliser(settings.localiser, device),
-        segmenter or StackSegmenter(settings.segmenter, device),
+        opened(HeartLocaliser, settings.localiser, device, folder),
+        segmenter or opened(StackSegmenter, settings.segmenter, device, folder),
         detector,
         regressor,
     )

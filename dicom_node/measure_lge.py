@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import fields
+from pathlib import Path
 
 import numpy as np
 
@@ -68,8 +69,15 @@ class LgeChain:
         return codes[case.segmentation.labels[0]], math.nan if probability is None else probability
 
 
-def shipped_chain(segmenter: Segmenter, device: str) -> LgeChain:
-    """The chain of a segmenter with the shipped networks that find its slices and its centre.
+def lge_chain(segmenter: Segmenter, device: str, folder: Path) -> LgeChain:
+    """The chain of a segmenter with the networks that find its slices and its centre.
+
+    Parameters
+    ----------
+    segmenter : Segmenter
+    device : str
+    folder : Path
+        Of their cards and weights; what is not in it ships.
 
     Raises
     ------
@@ -77,12 +85,14 @@ def shipped_chain(segmenter: Segmenter, device: str) -> LgeChain:
         The weights of one of them are missing or altered.
     """
     from models.predict import HeartLocaliser
+    from models.registry import opened
     from models.slice_classifier import SliceClassifier as Classifier
 
     settings = LgeSettings()
     name = settings.slice_classifier
-    classifier = None if name == LOCALISER else Classifier(name, device)
-    return LgeChain(HeartLocaliser(settings.localiser, device), segmenter, classifier)
+    classifier = None if name == LOCALISER else opened(Classifier, name, device, folder)
+    localiser = opened(HeartLocaliser, settings.localiser, device, folder)
+    return LgeChain(localiser, segmenter, classifier)
 
 
 def _plain(

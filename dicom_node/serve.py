@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import structlog
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from config.schema import Settings
+from config.schema import NeededNetwork, Settings
 from config.version import SOFTWARE_VERSION
 from dicom_node.clock import ClockWatch
 from dicom_node.deliver import Deliverer
@@ -18,7 +18,7 @@ from dicom_node.query import ArchiveCounts
 from dicom_node.receive import Receiver
 from dicom_node.sweep import Sweeper
 from dicom_node.worker import Worker
-from models.registry import verify
+from models.registry import Card, home, verify
 from storage import Storage, open_storage
 from storage.states import UNFINISHED_STACK_STATES
 
@@ -37,17 +37,17 @@ def serve(settings: Settings) -> None:
     Raises
     ------
     WeightsError
-        A network's weights are missing or altered.
+        A network that an enabled pipeline names is missing, altered or for another task.
     StorageInUse
         Another process serves the data folder.
     CannotListen
         The port is taken or not allowed.
     """
+    for network in settings.pipelines.networks:
+        verified(network, settings)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    for name in networks(settings):
-        verify(name)
     storage = open_storage(settings.storage)
     try:
         node = Node(settings, storage)
@@ -60,9 +60,16 @@ def serve(settings: Settings) -> None:
     log.info("stopped")
 
 
-def networks(settings: Settings) -> tuple[str, ...]:
-    """Names of the networks that the enabled pipelines use."""
-    return settings.pipelines.networks
+def verified(network: NeededNetwork, settings: Settings) -> Card:
+    """Card of a network that a pipeline needs; no torch is loaded for it.
+
+    Raises
+    ------
+    WeightsError
+        It is missing, altered or for another task.
+    """
+    folder = home(network.name, settings.worker.weights_folder)
+    return verify(network.name, folder, network.task)
 
 
 class Node:

@@ -21,7 +21,7 @@ from models.ed_es_detector import (
     median_projection,
 )
 from models.preprocess import CropGrid, crop, normalise, restore
-from models.registry import WEIGHTS_FOLDER, Card, WeightsError, load, place
+from models.registry import WEIGHTS_FOLDER, Card, load, place
 from models.windows import window_probabilities
 
 Float32 = npt.NDArray[np.float32]
@@ -318,9 +318,7 @@ def load_for_task(name: str, task: str, device: str, folder: Path) -> tuple[nn.M
     WeightsError
         The model is missing, altered or has another task.
     """
-    network, card = load(name, folder)
-    if card.task != task:
-        raise WeightsError(f"model '{name}' is for {card.task}, not for {task}")
+    network, card = load(name, folder, task)
     return place(network, device), card
 
 

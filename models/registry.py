@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -18,6 +18,8 @@ from config.errors import PermanentError
 
 if TYPE_CHECKING:
     from torch import nn
+
+_Network = TypeVar("_Network")
 
 WEIGHTS_FOLDER = Path(__file__).with_name("weights")
 
@@ -69,8 +71,37 @@ class Card:
     weights_sha256: str
 
 
+def home(name: str, own: Path | None) -> Path:
+    """Folder in which a model lies.
+
+    Parameters
+    ----------
+    name : str
+    own : Path or None
+        Folder of one's own, searched before `WEIGHTS_FOLDER`.
+
+    Raises
+    ------
+    WeightsError
+        The folder of one's own is not there.
+    """
+    if own is None:
+        return WEIGHTS_FOLDER
+    if not own.is_dir():
+        raise WeightsError(f"weights folder {own} is not there")
+    is_own = any((own / f"{name}{suffix}").is_file() for suffix in (".toml", ".npz"))
+    return own if is_own or name not in names() else WEIGHTS_FOLDER
+
+
+def opened(
+    network: Callable[..., _Network], name: str, device: str, own: Path | None, **options: str
+) -> _Network:
+    """Make a network of `models.predict` and the like from where its model lies; see `home`."""
+    return network(name, device, home(name, own), **options)
+
+
 def names(folder: Path = WEIGHTS_FOLDER) -> tuple[str, ...]:
-    """Names of the shipped models."""
+    """Names of the models of a folder."""
     return tuple(sorted(path.stem for path in folder.glob("*.toml")))
 
 
@@ -85,7 +116,7 @@ def card(name: str, folder: Path = WEIGHTS_FOLDER) -> Card:
     path = folder / f"{name}.toml"
     if not path.is_file():
         known = ", ".join(names(folder)) or "none"
-        raise WeightsError(f"no model '{name}'; known: {known}")
+        raise WeightsError(f"no model '{name}' in {folder}; known: {known}")
     try:
         with path.open("rb") as stream:
             table = tomllib.load(stream)
@@ -94,15 +125,28 @@ def card(name: str, folder: Path = WEIGHTS_FOLDER) -> Card:
         raise WeightsError(f"the card of model '{name}' cannot be used: {error}") from error
 
 
-def verify(name: str, folder: Path = WEIGHTS_FOLDER) -> Card:
+def verify(name: str, folder: Path = WEIGHTS_FOLDER, task: str | None = None) -> Card:
     """Check the weights file of a model against its card and return the card.
+
+    Parameters
+    ----------
+    name : str
+    folder : Path
+        Of its card and weights.
+    task : str, optional
+        What the model must be for.
 
     Raises
     ------
     WeightsError
-        The file is missing or differs from what the card states.
+        The file is missing or differs from what the card states; the card states another task or
+        an architecture that is not known here.
     """
     found = card(name, folder)
+    if task not in (None, found.task):
+        raise WeightsError(f"model '{name}' is for {found.task}, not for {task}")
+    if found.architecture not in ARCHITECTURES:
+        raise _unknown_architecture(found.architecture)
     path = folder / found.weights_file
     if not path.is_file():
         raise WeightsError(f"weights of model '{name}' are missing: {found.weights_file}")
@@ -144,12 +188,16 @@ def build(architecture: str, parameters: Mapping[str, int]) -> "nn.Module":
         The architecture is unknown or does not take the parameters.
     """
     if architecture not in ARCHITECTURES:
-        known = ", ".join(ARCHITECTURES)
-        raise WeightsError(f"no architecture '{architecture}'; known: {known}")
+        raise _unknown_architecture(architecture)
     try:
         return ARCHITECTURES[architecture](**parameters)
     except TypeError as error:
         raise WeightsError(f"architecture '{architecture}': {error}") from error
+
+
+def _unknown_architecture(architecture: str) -> WeightsError:
+    known = ", ".join(ARCHITECTURES)
+    return WeightsError(f"no architecture '{architecture}'; known: {known}")
 
 
 def place(network: "nn.Module", device: str) -> "nn.Module":
@@ -164,17 +212,21 @@ def place(network: "nn.Module", device: str) -> "nn.Module":
     return moved
 
 
-def load(name: str, folder: Path = WEIGHTS_FOLDER) -> "tuple[nn.Module, Card]":
+def load(
+    name: str, folder: Path = WEIGHTS_FOLDER, task: str | None = None
+) -> "tuple[nn.Module, Card]":
     """A verified network with its weights in float32, ready to predict, and its card.
+
+    Parameters as those of `verify`.
 
     Raises
     ------
     WeightsError
-        Weights are missing, altered or of another shape than the architecture.
+        Weights are missing, altered, for another task or of another shape than the architecture.
     """
     import torch
 
-    found = verify(name, folder)
+    found = verify(name, folder, task)
     network = build(found.architecture, found.parameters)
     with np.load(folder / found.weights_file, allow_pickle=False) as stored:
         arrays = {key: torch.from_numpy(stored[key]) for key in stored.files}

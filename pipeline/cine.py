@@ -1,6 +1,7 @@
 """The cine chain, written out."""
 
 from config.schema import LOCALISER, LV_AREA_CURVE, CineSettings, WorkerSettings
+from models.registry import opened
 from pipeline.case import CineCase, CineStack
 from pipeline.chain import Chain
 from pipeline.stages import Detector, Localiser, Regressor, Segmenter, SliceClassifier, Stage
@@ -65,19 +66,21 @@ def build_cine_pipeline(settings: CineSettings, worker: WorkerSettings) -> CineP
     from models.regressor import VolumeRegressor
     from models.slice_classifier import SliceClassifier as Classifier
 
-    device = choose_device(worker.device)
+    device, own = choose_device(worker.device), worker.weights_folder
     set_threads(worker.threads)
-    localiser = HeartLocaliser(settings.localiser, device)
-    segmenter = StackSegmenter(settings.segmenter, device)
+    localiser = opened(HeartLocaliser, settings.localiser, device, own)
+    segmenter = opened(StackSegmenter, settings.segmenter, device, own)
     detector = (
-        None if settings.detector == LV_AREA_CURVE else PhaseDetector(settings.detector, device)
+        None
+        if settings.detector == LV_AREA_CURVE
+        else opened(PhaseDetector, settings.detector, device, own)
     )
     regressor = (
-        VolumeRegressor(settings.regressor, device)
+        opened(VolumeRegressor, settings.regressor, device, own)
         if settings.volume_method == "regression"
         else None
     )
     name = settings.slice_classifier
-    classifier = None if name == LOCALISER else Classifier(name, device)
+    classifier = None if name == LOCALISER else opened(Classifier, name, device, own)
     stages = cine_stages(settings, localiser, segmenter, detector, regressor, classifier=classifier)
     return CinePipeline(stages, device, numeric_backend(device))

@@ -1,6 +1,7 @@
 """The late enhancement chain, written out."""
 
 from config.schema import LOCALISER, LgeSettings, WorkerSettings
+from models.registry import opened
 from pipeline.case import LgeCase, LgeStack
 from pipeline.chain import Chain
 from pipeline.companion import Companion
@@ -63,15 +64,15 @@ def build_lge_pipeline(settings: LgeSettings, worker: WorkerSettings) -> LgePipe
         numeric_backend,
         set_threads,
     )
-    from models.slice_classifier import SliceClassifier
+    from models.slice_classifier import SliceClassifier as Classifier
 
-    device = choose_device(worker.device)
+    device, own = choose_device(worker.device), worker.weights_folder
     set_threads(worker.threads)
     name = settings.slice_classifier
     stages = lge_stages(
         settings,
-        HeartLocaliser(settings.localiser, device),
-        StackSegmenter(settings.segmenter, device, task="scar_segmentation"),
-        None if name == LOCALISER else SliceClassifier(name, device),
+        opened(HeartLocaliser, settings.localiser, device, own),
+        opened(StackSegmenter, settings.segmenter, device, own, task="scar_segmentation"),
+        None if name == LOCALISER else opened(Classifier, name, device, own),
     )
     return LgePipeline(stages, device, numeric_backend(device))

@@ -36,6 +36,9 @@ def test_default_file_names_every_key() -> None:
 def test_folder_is_relative_to_the_file(tmp_path: Path) -> None:
     settings = load_settings(write(tmp_path, '[storage]\nfolder = "data"'), {})
     assert settings.storage.folder == tmp_path / "data"
+    assert settings.worker.weights_folder is None
+    own = load_settings(write(tmp_path, "[worker]\nweights_folder = 'own'"), {})
+    assert own.worker.weights_folder == tmp_path / "own"
 
 
 def test_a_file_that_begins_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
@@ -116,5 +119,10 @@ def test_networks_are_those_of_the_enabled_pipelines_each_once(tmp_path: Path) -
         {},
     )
     segmenter = both.pipelines.cine.segmenter
-    assert both.pipelines.networks == ("heart_localiser", "seen", segmenter, "scar")
+    assert both.pipelines.networks == (
+        ("heart_localiser", "localisation"),
+        ("seen", "slice_classification"),
+        (segmenter, "segmentation"),
+        ("scar", "scar_segmentation"),
+    )
     assert [route.pipeline for route in both.active_routes] == ["cine", "lge"]

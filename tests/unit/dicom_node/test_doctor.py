@@ -1,16 +1,21 @@
 """What `dicom-node doctor` says of the configuration."""
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from config.schema import Settings, SiteSettings
 from dicom_node.doctor import examine
+from dicom_node.serve import serve
+from models import registry
+from models.training.cards import write_card
 
 
 @pytest.mark.parametrize(
@@ -55,6 +60,37 @@ def test_a_network_without_weights_is_named_before_anything_is_served(command, t
     assert "no model 'nowhere'" in run.stdout + run.stderr
     assert "Traceback" not in run.stderr
     assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize(
+    ("task", "altered", "fault"),
+    [
+        ("scar_segmentation", True, "differ from what its card states"),
+        ("segmentation", False, "is for segmentation, not for scar_segmentation"),
+    ],
+)
+def test_no_pipeline_starts_with_weights_altered_or_for_another_task(
+    task, altered, fault, tmp_path, capsys
+):
+    shipped = registry.card("cine_unet")
+    shutil.copy(registry.WEIGHTS_FOLDER / shipped.weights_file, tmp_path / "mine.npz")
+    write_card(replace(shipped, name="mine", weights_file="mine.npz", task=task), tmp_path)
+    if altered:
+        (tmp_path / "mine.npz").write_bytes(b"nothing")
+    lge = {"localiser": "heart_localiser", "slice_classifier": "localiser", "segmenter": "mine"}
+    settings = Settings(
+        pipelines={"cine": {"enabled": False}, "lge": {"enabled": True, **lge}},
+        storage={"folder": tmp_path / "data"},
+        worker={"weights_folder": tmp_path},
+    )
+    with pytest.raises(registry.WeightsError, match=fault):
+        serve(settings)
+    assert not (tmp_path / "data").exists()
+    assert not examine(settings)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "ok network heart_localiser: for localisation" in said
+    assert "FAIL network mine: " in said
+    assert fault in said
 
 
 def test_says_that_the_data_folder_cannot_be_made(tmp_path, capsys):

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from models.registry import WEIGHTS_FOLDER, WeightsError, build, card, load, names, verify
+from models.registry import WEIGHTS_FOLDER, WeightsError, build, card, home, load, names, verify
 from models.training.cards import write_card
 
 
@@ -75,6 +75,32 @@ def test_weights_of_another_shape_are_refused(copied):
     write_card(dataclasses.replace(found, parameters={"width": 12}), copied)
     with pytest.raises(WeightsError, match="do not fit"):
         load("cine_unet", copied)
+
+
+@pytest.mark.parametrize(
+    ("kept", "place"), [(".toml .npz", "own"), (".toml", "own"), (".npz", "own"), ("", "shipped")]
+)
+def test_a_folder_of_ones_own_is_searched_first(kept, place, copied):
+    """A card without weights there, or weights without card, are a fault that none replaces."""
+    for suffix in {".toml", ".npz"} - set(kept.split()):
+        (copied / f"cine_unet{suffix}").unlink()
+    assert home("cine_unet", copied) == {"own": copied, "shipped": WEIGHTS_FOLDER}[place]
+    assert home("cine_unet", None) == WEIGHTS_FOLDER
+    assert home("nowhere", copied) == copied
+
+
+def test_a_folder_of_ones_own_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(WeightsError, match=r"elsewhere is not there"):
+        home("cine_unet", tmp_path / "elsewhere")
+
+
+def test_a_model_for_another_task_or_of_unknown_architecture_is_refused(copied):
+    assert verify("cine_unet", copied, "segmentation")
+    with pytest.raises(WeightsError, match="is for segmentation, not for localisation"):
+        verify("cine_unet", copied, "localisation")
+    write_card(dataclasses.replace(card("cine_unet", copied), architecture="unet_9d"), copied)
+    with pytest.raises(WeightsError, match="no architecture 'unet_9d'"):
+        verify("cine_unet", copied)
 
 
 def test_an_unknown_architecture_or_parameter_is_refused():

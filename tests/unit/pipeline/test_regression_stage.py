@@ -6,9 +6,7 @@ import numpy as np
 import pytest
 
 from config.schema import CineSettings, Settings, WorkerSettings
-from models import regressor as module
 from models.registry import WeightsError
-from models.regressor import VolumeRegressor
 from models.synthetic.cine import synthesise_cine
 from models.training.recipes import RECIPES
 from pipeline.analysis import settings_digest
@@ -189,15 +187,13 @@ def test_a_regressor_of_unknown_errors_asks_for_review_of_its_own_numbers():
     assert finding(case, "lv_mass_known_error").verdict == Verdict.OK
 
 
-def test_the_configuration_selects_the_method_by_name(tmp_path, monkeypatch):
-    """A network of random weights, through the shipped chain."""
+def test_the_configuration_selects_the_method_by_name(tmp_path):
+    """A network of random weights in a folder of one's own, in a chain of shipped ones."""
     write_untrained(tmp_path, RECIPES["cine_volume_regression"])
     settings = CineSettings(volume_method="regression", regressor="tiny")
-    assert settings.networks == (settings.localiser, settings.segmenter, "tiny")
-    assert "tiny" not in CineSettings(regressor="tiny").networks
-    monkeypatch.setattr(
-        module, "VolumeRegressor", lambda name, device: VolumeRegressor(name, device, tmp_path)
-    )
+    needed = ("tiny", "volume_regression")
+    assert settings.networks[-1] == needed
+    assert needed not in CineSettings(regressor="tiny").networks
     cine = synthesise_cine(3, phases=2, slices=8)
     stack = replace(
         label_stack(
@@ -207,7 +203,7 @@ def test_the_configuration_selects_the_method_by_name(tmp_path, monkeypatch):
         ),
         frames=cine.frames,
     )
-    case = build_cine_pipeline(settings, WorkerSettings()).run(stack)
+    case = build_cine_pipeline(settings, WorkerSettings(weights_folder=tmp_path)).run(stack)
     assert value(case, "lv_edv") == case.regression.edv_ml > 0
     assert [
         record.models[0].name for record in case.provenance if record.stage == "regression"
