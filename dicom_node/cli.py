@@ -99,11 +99,21 @@ def serve(config: NeededConfig) -> None:
 
 
 @app.command()
-def process(paths: Paths, output: OutputOption, config: ConfigOption = None) -> None:
+def process(
+    paths: Paths,
+    output: OutputOption,
+    config: ConfigOption = None,
+    explain: Annotated[
+        bool,
+        typer.Option(
+            "--explain", help="A picture of each stack: its slices, and what spoke for the LV."
+        ),
+    ] = False,
+) -> None:
     """Measure studies in files: the node's own chain, without network and database."""
     from dicom_node.process import process_files
 
-    findings = process_files(paths, output, _load(config))
+    findings = process_files(paths, output, _load(config), explain=explain)
     for entry in findings.series:
         reason = f": {entry.reason}" if entry.reason else ""
         typer.echo(

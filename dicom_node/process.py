@@ -1,5 +1,6 @@
 """`dicom-node process`: the node's routing, pipelines and writers on files, without a network."""
 
+import contextlib
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,6 +11,7 @@ from pathlib import Path
 import structlog
 
 from config.schema import Settings
+from dicom_node.explanation import draw_slices
 from pipeline.analysis import Analyser, ResultIdentity, left_alone, rejected
 from pipeline.errors import Rejection
 from pipeline.findings import Findings, SeriesFindings, write_findings
@@ -29,7 +31,9 @@ class Inputs:
     left_out: tuple[str, ...]
 
 
-def process_files(paths: Iterable[Path], output: Path, settings: Settings) -> Findings:
+def process_files(
+    paths: Iterable[Path], output: Path, settings: Settings, *, explain: bool = False
+) -> Findings:
     """Measure every stack found in files and write objects and `findings.json`.
 
     Parameters
@@ -40,6 +44,8 @@ def process_files(paths: Iterable[Path], output: Path, settings: Settings) -> Fi
         Folder for the result objects and `findings.json`; made when absent.
     settings : Settings
         Routes, pipelines, worker and site are used.
+    explain : bool
+        Draw for each stack what spoke for its slices, as `stack-N-slices.png`.
 
     Returns
     -------
@@ -59,6 +65,8 @@ def process_files(paths: Iterable[Path], output: Path, settings: Settings) -> Fi
             number, proposal, inputs.files, output, analyser, study=study
         )
         study.append(found[number])
+        if explain and proposal.pipeline is not None:
+            _explain(proposal, inputs.files, analyser, output / f"stack-{number}-slices.png")
     series = (found[number] for number, _ in numbered)
     findings = Findings.of(series, files_left_out=inputs.left_out)
     write_findings(output / "findings.json", findings)
@@ -126,6 +134,17 @@ def _process_stack(
         return rejected(proposal, rejection)
     paths = [_save(item, output / f"stack-{number}-{item.role}.dcm") for item in analysis.objects]
     return analysis.findings.with_paths([str(path.relative_to(output)) for path in paths])
+
+
+def _explain(proposal: Proposal, files: dict[str, Path], analyser: Analyser, picture: Path) -> None:
+    """Draw what spoke for the slices of a stack, also of one that was rejected afterwards."""
+    with contextlib.suppress(Rejection):  # said already: the images make no stack
+        explanation = analyser.explain(proposal, files)
+        if explanation is None:
+            reason = "the localiser tells its slices; slice_classifier names no network"
+            log.warning("no picture of the slices", pipeline=proposal.pipeline, reason=reason)
+            return
+        draw_slices(explanation, picture)
 
 
 def _save(item: ResultObject, path: Path) -> Path:

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING
 from config.schema import LOCALISER, Settings
 from config.version import SOFTWARE_VERSION
 from pipeline.assemble import assemble, assemble_lge
-from pipeline.case import Case
-from pipeline.companion import Companion, companion_of
+from pipeline.case import Case, CineStack
+from pipeline.companion import companion_of
 from pipeline.errors import Rejection
 from pipeline.findings import SeriesFindings
 from pipeline.results import ResultContext, ResultObject, write_results
 from pipeline.results.common import EarlierObject, result_uid
 from pipeline.routing import Proposal
+from pipeline.stages.relevance import SliceExplanation
 from pipeline.stated import completed_findings, uncompleted_findings
 
 if TYPE_CHECKING:
@@ -110,19 +111,28 @@ class Analyser:
         NotYetCovered
             `require_coverage`, and an end slice shows the LV.
         """
-        case, numeric_backend = (
-            self._run_lge(proposal, files, companion_of(study), require_coverage)
-            if proposal.pipeline == "lge"
-            else self._run_cine(proposal, files, require_coverage)
-        )
-        context = self._context(identity, str(proposal.pipeline), numeric_backend)
+        chain: CinePipeline | LgePipeline
+        case: Case
+        if proposal.pipeline == "lge":
+            chain = self._lge_chain()
+            case = chain.run(
+                assemble_lge(proposal, files),
+                companion_of(study),
+                require_coverage=require_coverage,
+            )
+        else:
+            chain = self._cine_chain()
+            case = chain.run(self._cine_stack(proposal, files), require_coverage=require_coverage)
+        context = self._context(identity, str(proposal.pipeline), chain.numeric_backend)
         if standing is not None:
-            as_before = self._context(standing.identity, str(proposal.pipeline), numeric_backend)
+            as_before = self._context(
+                standing.identity, str(proposal.pipeline), chain.numeric_backend
+            )
             if result_uid("sr", case, as_before) in standing.sop_instance_uids:
                 context = as_before
         objects = write_results(case, context)
         findings = completed_findings(
-            case, objects, pipeline=str(proposal.pipeline), numeric_backend=numeric_backend
+            case, objects, pipeline=str(proposal.pipeline), numeric_backend=chain.numeric_backend
         )
         return Analysis(findings, objects)
 
@@ -143,33 +153,36 @@ class Analyser:
             supersedes=identity.supersedes,
         )
 
-    def _run_cine(
-        self, proposal: Proposal, files: Mapping[str, Path], require_coverage: bool
-    ) -> tuple[Case, str]:
-        """Measure a cine; returns the arithmetic, too."""
+    def explain(self, proposal: Proposal, files: Mapping[str, Path]) -> SliceExplanation | None:
+        """Return why slices of a stack are measured or not; None where the localiser decides.
+
+        Raises
+        ------
+        Rejection
+            The images make no stack.
+        """
+        if proposal.pipeline == "lge":
+            return self._lge_chain().explain(assemble_lge(proposal, files))
+        return self._cine_chain().explain(self._cine_stack(proposal, files))
+
+    def _cine_stack(self, proposal: Proposal, files: Mapping[str, Path]) -> CineStack:
+        return assemble(proposal, files, self._settings.pipelines.cine)
+
+    def _cine_chain(self) -> "CinePipeline":
         settings = self._settings
         if self._cine is None:
             from pipeline.cine import build_cine_pipeline
 
             self._cine = build_cine_pipeline(settings.pipelines.cine, settings.worker)
-        stack = assemble(proposal, files, settings.pipelines.cine)
-        return self._cine.run(stack, require_coverage=require_coverage), self._cine.numeric_backend
+        return self._cine
 
-    def _run_lge(
-        self,
-        proposal: Proposal,
-        files: Mapping[str, Path],
-        companion: Companion | None,
-        require_coverage: bool,
-    ) -> tuple[Case, str]:
-        """Measure late enhancement; returns the arithmetic, too."""
+    def _lge_chain(self) -> "LgePipeline":
+        settings = self._settings
         if self._lge is None:
             from pipeline.lge import build_lge_pipeline
 
-            self._lge = build_lge_pipeline(self._settings.pipelines.lge, self._settings.worker)
-        stack = assemble_lge(proposal, files)
-        case = self._lge.run(stack, companion, require_coverage=require_coverage)
-        return case, self._lge.numeric_backend
+            self._lge = build_lge_pipeline(settings.pipelines.lge, settings.worker)
+        return self._lge
 
 
 def left_alone(proposal: Proposal) -> SeriesFindings:

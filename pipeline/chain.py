@@ -4,9 +4,9 @@ import time
 from dataclasses import dataclass, replace
 from typing import Generic
 
-from pipeline.case import ModelUse, StageRecord
+from pipeline.case import ModelUse, ShortAxisStack, StageRecord
 from pipeline.stages import AnyCase, CaseStage
-from pipeline.stages.relevance import refuse_uncovered
+from pipeline.stages.relevance import FindRelevantSlices, SliceExplanation, refuse_uncovered
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +54,11 @@ class Chain(Generic[AnyCase]):
             if require_coverage:
                 refuse_uncovered(case)
         return case
+
+    def explain(self, stack: ShortAxisStack) -> SliceExplanation | None:
+        """Return why slices of a stack are measured or not; None where the localiser decides."""
+        stages = (stage for stage in self.stages if isinstance(stage, FindRelevantSlices))
+        return next((stage.explain(stack) for stage in stages), None)
 
     def _timed(self, stage: CaseStage[AnyCase], case: AnyCase) -> AnyCase:
         """Run one stage and record that it did."""

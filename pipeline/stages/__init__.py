@@ -61,6 +61,10 @@ class SliceClassifier(Protocol):
         """Look at whole images [n, y, x]; return the probability [n] that each shows the LV."""
         ...
 
+    def grad_cam(self, image: Float32, pixel_spacing_mm: tuple[float, float]) -> Float32:
+        """Where in an image [y, x] it sees the LV, 0 to 1."""
+        ...
+
 
 class Segmenter(Protocol):
     """Labels the ventricles; `card` describes the network."""

@@ -1,11 +1,11 @@
 """First stage: which slices show the left ventricle, and where the heart lies."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.case import Case, Float64, ModelUse, Relevance
+from pipeline.case import Case, Float32, Float64, ModelUse, Relevance, ShortAxisStack
 from pipeline.errors import NotYetCovered, Rejection
 from pipeline.stages import AnyCase, Localiser, SliceClassifier, model_use
 
@@ -13,6 +13,28 @@ from pipeline.stages import AnyCase, Localiser, SliceClassifier, model_use
 # a basal slice that shows the LV around ED alone still belongs to the ED volume. Where the LV has
 # left a slice the segmenter sees that for itself; a slice not looked at is lost.
 LOCALISED_PHASES = 10
+
+
+@dataclass(frozen=True, slots=True)
+class SliceExplanation:
+    """Why slices were measured or not.
+
+    Attributes
+    ----------
+    images : float32 [z, y, x]
+        Of the phase in which each slice speaks most for the LV.
+    seen : float32 [z, y, x]
+        Where in them the network sees the LV (Grad-CAM), 0 to 1.
+    probability : float64 [z]
+        That the slice shows the LV.
+    relevant : bool [z]
+        Whether it is measured.
+    """
+
+    images: Float32
+    seen: Float32
+    probability: Float64
+    relevant: npt.NDArray[np.bool_]
 
 
 class FindRelevantSlices:
@@ -66,6 +88,23 @@ class FindRelevantSlices:
             )
         found_at = Relevance(probability, tuple(relevant.tolist()), found.centre_yx)
         return replace(case, relevance=found_at)
+
+    def explain(self, stack: ShortAxisStack) -> SliceExplanation | None:
+        """Return what the classifier sees in each slice; None where there is none."""
+        classifier, spacing_mm = self._classifier, stack.pixel_spacing_mm
+        if classifier is None:
+            return None
+        phases = stack.frames[phases_to_localise(len(stack.frames))]
+        n_phases, n_slices, *shape = phases.shape
+        shows = classifier(phases.reshape(-1, *shape), spacing_mm).reshape(n_phases, n_slices)
+        images = phases[shows.argmax(axis=0), np.arange(n_slices)]
+        probability = shows.max(axis=0)
+        return SliceExplanation(
+            images,
+            np.stack([classifier.grad_cam(image, spacing_mm) for image in images]),
+            probability,
+            relevant_run(probability, self._threshold),
+        )
 
 
 def phases_to_localise(n_phases: int) -> list[int]:

@@ -36,6 +36,34 @@ def relevance_of(probability, threshold=0.5):
     return case.relevance
 
 
+class BrightnessClassifier:
+    """Probability and Grad-CAM are the intensity."""
+
+    card = OracleLocaliser.card
+
+    def __call__(self, images, pixel_spacing_mm):
+        return images.max(axis=(1, 2)).astype(np.float64)
+
+    def grad_cam(self, image, pixel_spacing_mm):
+        return image / 2
+
+
+def test_slices_are_explained_in_the_phase_that_speaks_most_for_the_lv():
+    shows = np.array([[0.1, 0.9, 0.4, 0.1], [0.2, 0.6, 0.7, 0.1]])
+    stack = label_stack(np.zeros((2, 4, 8, 8), np.uint8))
+    frames = np.broadcast_to(shows[..., None, None], (2, 4, 8, 8)).astype(np.float32)
+    stack = replace(stack, frames=frames)
+    stage = FindRelevantSlices(PresetLocaliser(shows), 0.5, BrightnessClassifier())
+    found = stage.explain(stack)
+    highest = shows.max(axis=0)
+    np.testing.assert_allclose(found.images[:, 0, 0], highest, rtol=1e-6)
+    np.testing.assert_allclose(found.seen, found.images / 2)
+    np.testing.assert_allclose(found.probability, highest, rtol=1e-6)
+    relevance = stage(CineCase(stack)).relevance
+    assert tuple(found.relevant) == relevance.relevant == (False, True, True, False)
+    assert FindRelevantSlices(PresetLocaliser(shows), 0.5).explain(stack) is None
+
+
 @pytest.mark.parametrize(
     ("probability", "expected"),
     [
