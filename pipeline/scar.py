@@ -152,6 +152,12 @@ def scar_fwhm(image: Float32, myocardium: Mask, cavity: Mask) -> ScarResult:
     return _scar_above(wall, remote, remote.mean + highest / 2, seeds)
 
 
+def has_scar(bright: Mask, myocardium: Mask) -> bool:
+    """Whether a region is large enough, against the myocardium, to be scar and no noise."""
+    fewest = SEED_SHARE * np.count_nonzero(myocardium)
+    return bool(_larger(bright, fewest).any())
+
+
 def scar_mass_g(mask: Mask, voxel_ml: float) -> float:
     """Mass of a mask in g; `voxel_ml` is the volume a voxel stands for, gaps included."""
     return float(np.count_nonzero(mask)) * voxel_ml * MYOCARDIAL_DENSITY_G_PER_ML
@@ -271,10 +277,9 @@ def _darkest(pixels: list[Float32]) -> tuple[float, float]:
 def _seeds(wall: _Wall, remote: RemoteMyocardium) -> Mask:
     """Hyper-enhanced islands of the wall; none at all where none is large enough to be no noise."""
     bright = wall.core & (wall.image > (remote.mean + SEED_SD * remote.sd)[:, None, None])
-    whole = np.count_nonzero(wall.myocardium)
-    if not _larger(bright, SEED_SHARE * whole).any():
+    if not has_scar(bright, wall.myocardium):
         return bright & False
-    return _larger(bright, ISLAND_SHARE * whole)
+    return _larger(bright, ISLAND_SHARE * np.count_nonzero(wall.myocardium))
 
 
 def _scar_above(

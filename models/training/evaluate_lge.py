@@ -1,5 +1,6 @@
 """Measure networks of late enhancement, and slice classifiers, on held-out patients."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -16,7 +17,7 @@ from models.training.cases import LabelledVolume, usable
 from models.training.emidec import as_hearts
 from models.training.evaluate import Evaluation
 from models.training.measure import RELEVANCE_THRESHOLD, Row, row_of_localiser, row_of_scar
-from models.training.metrics import classification
+from models.training.metrics import area_under_roc, classification
 from models.training.slice_class_task import SLICE_SETS
 from models.training.whole_slices import WholeSlice, plain_slices
 
@@ -122,7 +123,8 @@ def evaluate_scar(evaluation: Evaluation, service: ScarService) -> None:
     """Measure a scar segmenter on EMIDEC and on synthetic hearts, in the chain it serves in.
 
     Gives Dice of cavity, whole myocardium, infarct (no-reflow included) and no-reflow, the error
-    of the scar in percent of the myocardium, and how the exams are told apart.
+    of the scar in percent of the myocardium, and how the exams are told apart: confusion from a
+    probability of 0.5 on, and area under the ROC curve. One without probability has no infarct.
     """
     for dataset, volume in _scar_volumes(evaluation):
         found, probability = service.scar(
@@ -132,10 +134,13 @@ def evaluate_scar(evaluation: Evaluation, service: ScarService) -> None:
         evaluation.add(row)
     for dataset in dict.fromkeys(row["dataset"] for row in evaluation.patients):
         rows = evaluation.of(dataset)
-        evaluation.pooled[f"{dataset}_exams"] = classification(
-            [row["infarct_probability"] >= 0.5 for row in rows],
-            [row["scar_percent_true"] > 0 for row in rows],
-        )
+        infarct = [row["scar_percent_true"] > 0 for row in rows]
+        scores = [float(np.nan_to_num(row["infarct_probability"])) for row in rows]
+        exams = classification([one >= 0.5 for one in scores], infarct)
+        area = area_under_roc(scores, infarct)
+        if not math.isnan(area):
+            exams["auc"] = round(area, 4)
+        evaluation.pooled[f"{dataset}_exams"] = exams
 
 
 def _scar_volumes(evaluation: Evaluation) -> Iterator[tuple[str, LabelledVolume]]:

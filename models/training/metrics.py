@@ -107,6 +107,19 @@ def classification(found: Sequence[bool], truth: Sequence[bool]) -> dict[str, fl
     return counts | figures
 
 
+def area_under_roc(scores: Sequence[float], truth: Sequence[bool]) -> float:
+    """Share of pairs of a positive and a negative in which the positive scores higher.
+
+    Equal scores count half (Hanley and McNeil, Radiology 1982); NaN where one class is missing.
+    """
+    pairs = list(zip(scores, truth, strict=True))
+    positive = np.array([score for score, is_true in pairs if is_true])[:, None]
+    negative = np.array([score for score, is_true in pairs if not is_true])
+    if not positive.size or not negative.size:
+        return math.nan
+    return float(np.mean((positive > negative) + 0.5 * (positive == negative)))
+
+
 _STATISTICS: Mapping[str, Callable[[Sequence[float]], float]] = {
     "mean": fmean,
     "sd": lambda values: stdev(values) if len(values) > 1 else 0.0,

@@ -36,10 +36,13 @@ from pipeline.results.codes import (
     RIGHT_VENTRICLE,
     SCAR_METHODS,
     KeyPhase,
+    in_report,
 )
 
 _CINE = "Cine short-axis analysis"
 _LGE = "Late enhancement short-axis analysis"
+LIKELY = 0.5
+"""An exam shows an infarct from this probability on; its accuracy is measured there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +232,7 @@ def _lge(case: LgeCase) -> Contents:
             StructureGroup(LATE_ENHANCEMENT, NO_REFLOW, ("no_reflow_mass",)),
         ),
         derived=LGE_DERIVED if beside is None else (*LGE_DERIVED, *_OF_CINE),
-        findings=(*_no_scar(case), *_cine_doubts(case)),
+        findings=(*_no_scar(case), *_infarct(case), *_cine_doubts(case)),
         comments=(*_lge_images(case), *_cine_report(case)),
         biomarkers=case.biomarkers if beside is None else (*case.biomarkers, *beside.biomarkers),
         quality=case.quality if beside is None else (*case.quality, *beside.quality),
@@ -244,6 +247,14 @@ def _no_scar(case: LgeCase) -> Iterator[str]:
     masses = [one.value for one in case.biomarkers if one.name == "scar_mass_network"]
     if masses == [0.0]:
         yield "No scar found."
+
+
+def _infarct(case: LgeCase) -> Iterator[str]:
+    """Exam level: infarct or not, by its probability."""
+    for one in case.biomarkers:
+        if one.name == "infarct_probability" and one.value is not None:
+            verdict = "likely" if one.value >= LIKELY else "unlikely"
+            yield f"Infarct {verdict}, probability {in_report(one.value, one.unit)}."
 
 
 def _lge_images(case: LgeCase) -> Iterator[str]:

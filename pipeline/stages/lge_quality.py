@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline.case import LV_CAVITY, LV_MYOCARDIUM, LgeCase, ModelUse, QualityFinding, Verdict
+from pipeline.scar import SEED_SHARE
 from pipeline.stages.coverage import check_coverage
 from pipeline.stages.known_error import check_known_scar_error
 from pipeline.stages.plausibility import check_slice_spacing
@@ -95,8 +96,10 @@ def check_agreement(case: LgeCase) -> Iterator[QualityFinding]:
     }
     if len(shares) < 2:
         return
-    apart = max(shares.values()) - min(shares.values())
-    if apart > MAX_METHODS_DIFFERENCE_PERCENT:
+    least, most = min(shares.values()), max(shares.values())
+    apart = most - least
+    contradicted = least == 0 and most >= 100 * SEED_SHARE
+    if contradicted or apart > MAX_METHODS_DIFFERENCE_PERCENT:
         told = ", ".join(f"{method} {share:.0f} %" for method, share in shares.items())
         reason = f"the methods differ in the scar they find: {told} of the LV mass"
         yield QualityFinding("scar_agreement", Verdict.REVIEW, reason, apart, concerns=SCAR)

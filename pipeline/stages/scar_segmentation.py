@@ -15,6 +15,7 @@ from pipeline.case import (
     Segmentation,
     UInt8,
 )
+from pipeline.scar import SEED_SHARE, has_scar
 from pipeline.stages import Segmenter, model_use
 from pipeline.stages.masks import clean_labels
 from pipeline.stages.segmentation import segmented
@@ -22,10 +23,15 @@ from pipeline.stages.segmentation import segmented
 # Of the classes of the network, which are those of EMIDEC: cavity, myocardium, infarct, no-reflow.
 _CODES = np.array([0, LV_CAVITY, LV_MYOCARDIUM, SCAR, NO_REFLOW], dtype=np.uint8)
 _IN_WALL = (SCAR, NO_REFLOW)
+_TOO_SMALL = f"no spot that it marked reaches {SEED_SHARE:.0%} of the wall, so none is called scar"
 
 
 class SegmentScar:
-    """Label the relevant slices; scar by the network is what it labels so, no-reflow included."""
+    """Label the relevant slices; scar by the network is what it labels so, no-reflow included.
+
+    As by the thresholds, a heart has scar where one piece of it is large enough (`pipeline.scar`);
+    smaller spots alone are myocardium.
+    """
 
     name = "segmentation"
 
@@ -36,8 +42,12 @@ class SegmentScar:
     def __call__(self, case: LgeCase) -> LgeCase:
         """Return the case with its label map and the scar of the network; needs its relevance."""
         labels = segmented(self._segmenter, case, _cleaned, careful=True)
+        scar = np.isin(labels, _IN_WALL)
+        network = Scar(scar[0])
+        if scar.any() and not has_scar(scar[0], (scar | (labels == LV_MYOCARDIUM))[0]):
+            network = Scar(scar[0] & False, _TOO_SMALL)
+            labels[scar] = LV_MYOCARDIUM
         labels.flags.writeable = False
-        network = Scar(np.isin(labels[0], _IN_WALL))
         return replace(
             case, segmentation=Segmentation(labels), scars={**case.scars, "network": network}
         )

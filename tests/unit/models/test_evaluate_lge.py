@@ -152,7 +152,7 @@ def test_exams_are_told_apart_by_the_chain(tmp_path, monkeypatch):
     report = report_of(evaluate_scar, Chain(), tmp_path)
     content = json.loads(report.with_suffix(".json").read_text())
     exams = content["pooled"]["emidec_exams"]
-    assert (exams["true_positive"], exams["true_negative"]) == (1, 2)
+    assert (exams["true_positive"], exams["true_negative"], exams["auc"]) == (1, 2, 1)
     assert content["sets"]["emidec"]["summary"]["dice_infarct"]["n"] == 1
     assert "0.712" in report.read_text()
 

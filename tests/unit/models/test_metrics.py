@@ -7,6 +7,7 @@ import pytest
 
 from models.training.metrics import (
     agreement,
+    area_under_roc,
     cyclic_frames,
     dice,
     ejection_fraction,
@@ -21,6 +22,13 @@ def test_dice_of_known_masks():
     assert dice(one, np.array([0, 1, 1, 1], dtype=bool)) == pytest.approx(2 / 3)
     assert dice(~one & one, ~one & one) == 1
     assert dice(one, ~one) == 0
+
+
+def test_area_under_roc_counts_pairs_in_order_and_ties_half():
+    truth = [True, True, False, False]
+    assert area_under_roc([0.9, 0.4, 0.4, 0.1], truth) == pytest.approx(3.5 / 4)
+    assert area_under_roc([1, 2, 3, 4], truth) == 0
+    assert math.isnan(area_under_roc([0.1, 0.2], [True, True]))
 
 
 def box(shape, *ranges):

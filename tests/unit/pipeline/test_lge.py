@@ -103,6 +103,30 @@ def test_without_remote_myocardium_thresholds_give_no_number(case):
     assert finding(found, "remote_myocardium").verdict is Verdict.REVIEW
 
 
+def marked(rows: int) -> LgeCase:
+    """A heart without scar, of whose wall the network marks some rows of six slices."""
+    truth = drawn_truth(scar=False)
+    wrong = truth.copy()
+    wrong[3:9, 40 : 40 + rows][truth[3:9, 40 : 40 + rows] == MYOCARDIUM] = INFARCT
+    return lge_pipeline(wrong).run(lge_stack(truth))
+
+
+def test_spots_alone_are_no_scar():
+    found = marked(rows=1)
+    assert value(found, "scar_mass_network") == 0
+    assert not np.isin(found.segmentation.labels, (SCAR, NO_REFLOW)).any()
+    np.testing.assert_array_equal(found.segmentation.labels, marked(rows=0).segmentation.labels)
+    assert "2% of the wall" in found.scars["network"].how
+    assert finding(found, "scar_agreement").verdict is Verdict.OK
+
+
+def test_scar_that_no_other_method_finds_asks_for_review():
+    found = marked(rows=4)
+    assert 2 < value(found, "scar_percent_network") < 10
+    assert value(found, "scar_percent_5sd") == value(found, "scar_percent_fwhm") == 0
+    assert finding(found, "scar_agreement").verdict is Verdict.REVIEW
+
+
 def test_methods_that_disagree_ask_for_review():
     truth = drawn_truth()
     wall = truth == MYOCARDIUM

@@ -98,8 +98,13 @@ def test_each_number_names_its_method(written):
 def test_a_heart_without_scar_has_no_scar_segment_and_says_so():
     objects = write_results(lge_case(drawn_truth(scar=False)), CONTEXT)
     assert objects[0].segments == ("LV cavity", "LV myocardium")
-    assert statements(reread(objects[-1]))[0] == "No scar found."
+    told = ["No scar found.", "Infarct unlikely, probability 0.05."]
+    assert statements(reread(objects[-1]))[:2] == told
     assert numbers(objects[-1])["scar_mass_netw"].value == 0
+
+
+def test_infarct_or_not_is_told_with_its_probability(written):
+    assert "Infarct likely, probability 1.00." in statements(reread(written[-1]))
 
 
 def test_images_and_what_was_left_out_are_told():
