@@ -196,7 +196,7 @@ class CineSettings(_Table):
 class LgeSettings(_Table):
     """`[pipelines.lge]`: the late enhancement short-axis chain."""
 
-    enabled: bool = False
+    enabled: bool = True
     localiser: str = "lge_localiser"
     slice_classifier: str = "lge_slices"
     segmenter: str = "lge_scar"

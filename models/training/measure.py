@@ -282,14 +282,21 @@ def row_of_localiser(
 
 
 def row_of_scar(dataset: str, volume: LabelledVolume, found: UInt8) -> Row:
-    """Dice and scar of a stack; infarct and no-reflow count for Dice where they truly are."""
+    """Dice and scar of a stack.
+
+    Infarct and no-reflow count for their Dice where they truly are, and in `all_cases` everywhere:
+    1 where they neither are nor are found, as the EMIDEC challenge averages.
+    """
     truth = volume.labels
     row: Row = {"dataset": dataset, "patient": volume.patient, "group": volume.group}
     row["dice_lv"] = dice(found == 1, truth == 1)
     for name, codes in (("myo", _WALL), ("infarct", _SCAR), ("no_reflow", _NO_REFLOW)):
         true = np.isin(truth, codes)
+        overlap = dice(np.isin(found, codes), true)
         if true.any():
-            row[f"dice_{name}"] = dice(np.isin(found, codes), true)
+            row[f"dice_{name}"] = overlap
+        if name != "myo":
+            row[f"dice_{name}_all_cases"] = overlap
     percent = scar_percent(truth)
     return row | {
         "scar_percent_true": percent,

@@ -16,7 +16,6 @@ from pydicom import Dataset, dcmread
 
 from dicom_node.phantom_lge import write_lge_study
 from dicom_node.status import NodeStatus
-from models.registry import names
 from pipeline.findings import SeriesFindings
 from pipeline.stages.scar_biomarkers import SCAR
 from pipeline.stages.transmurality import TRANSMURALITY
@@ -35,9 +34,6 @@ from tests.acceptance.studies import (
 )
 from tests.integration.peers import Orthanc, dcmtk
 
-pytestmark = pytest.mark.skipif(
-    "lge_scar" not in names(), reason="no weights of late enhancement ship yet"
-)
 SCARRED, HEALTHY = 1, 2  # seeds
 FORM = {"rows": 176, "columns": 176, "pixel_spacing_mm": (1.8, 1.8)}
 # Of the truth: what the outlines of a network may add to the 10 % of a method.

@@ -17,9 +17,9 @@ FOLDER = Path(__file__).parent
 def inputs_of(images: Tensor, described: Card) -> Tensor:
     """Input of the network of a card, made of slices uint8 [z, y, x]."""
     normal = normalise(images[:, None].float())[:, 0]
-    if described.task in {"segmentation", "localisation"} and "depth" not in described.input:
-        return normal[None, : 2 * described.input.get("context", 0) + 1]
-    return normal[None, None, : described.input.get("depth")]
+    if described.task in {"ed_es_detection", "volume_regression"} or "depth" in described.input:
+        return normal[None, None, : described.input.get("depth")]
+    return normal[None, : 2 * described.input.get("context", 0) + 1]
 
 
 def outputs_of(name: str, images: Tensor) -> np.ndarray[Any, np.dtype[np.float32]]:

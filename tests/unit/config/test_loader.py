@@ -101,19 +101,19 @@ def test_environment_cannot_reach_into_a_list(tmp_path: Path) -> None:
 
 
 def test_routes_to_a_disabled_pipeline_are_not_active(tmp_path: Path) -> None:
-    assert load_settings(None, {}).active_routes
+    assert [route.pipeline for route in load_settings(None, {}).active_routes] == ["cine", "lge"]
     disabled = load_settings(write(tmp_path, "[pipelines.cine]\nenabled = false"), {})
-    assert not disabled.active_routes
+    assert [route.pipeline for route in disabled.active_routes] == ["lge"]
 
 
 def test_networks_are_those_of_the_enabled_pipelines_each_once(tmp_path: Path) -> None:
-    cine = load_settings(None, {}).pipelines
+    cine = load_settings(write(tmp_path, "[pipelines.lge]\nenabled = false"), {}).pipelines
     assert cine.networks == cine.cine.networks
     both = load_settings(
         write(
             tmp_path,
             '[pipelines.cine]\nslice_classifier = "seen"\n'
-            '[pipelines.lge]\nenabled = true\nlocaliser = "heart_localiser"\nsegmenter = "scar"\n'
+            '[pipelines.lge]\nlocaliser = "heart_localiser"\nsegmenter = "scar"\n'
             'slice_classifier = "localiser"',
         ),
         {},

@@ -134,6 +134,8 @@ def test_scar_is_joined_as_the_challenge_joins_it():
     assert (row["scar_percent_true"], row["scar_percent_error"]) == (20, -10)
     healthy = row_of_scar("emidec", stack(wall()), found)
     assert "dice_infarct" not in healthy
+    assert (healthy["dice_infarct_all_cases"], healthy["dice_no_reflow_all_cases"]) == (0, 1)
+    assert row["dice_infarct_all_cases"] == row["dice_infarct"]
     assert scar_percent(np.zeros((1, 4, 4), np.uint8)) == 0
 
 
