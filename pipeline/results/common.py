@@ -87,8 +87,9 @@ class ResultObject:
     Attributes
     ----------
     role : str
-        ``sr``, ``seg_ed``, ``seg_es``, ``seg_lge``, ``explanation_ed`` or ``explanation_es``; a
-        suffix tells the SEGs of one phase apart where the slices have a series each.
+        ``sr``, ``seg_ed``, ``seg_es``, ``seg_lge``, ``explanation_ed``, ``explanation_es``,
+        ``page`` or ``pdf``; a suffix tells the SEGs of one phase apart where the slices have a
+        series each.
     dataset : Dataset
         With file meta information, ready to save.
     segments : tuple of str
@@ -257,7 +258,7 @@ def _node(basis: ResultBasis) -> Dataset:
 def _contribution(model_name: str, version: str, description: str) -> Dataset:
     """Contributing Equipment item (PS3.3 C.12.1) of a processing algorithm."""
     item = Dataset()
-    item.PurposeOfReferenceCodeSequence = [_coded(PROCESSING_EQUIPMENT)]
+    item.PurposeOfReferenceCodeSequence = [coded(PROCESSING_EQUIPMENT)]
     item.Manufacturer = NODE_MANUFACTURER
     item.ManufacturerModelName = model_name
     item.SoftwareVersions = version
@@ -265,7 +266,7 @@ def _contribution(model_name: str, version: str, description: str) -> Dataset:
     return item
 
 
-def _coded(code: Code) -> Dataset:
+def coded(code: Code) -> Dataset:
     """Code Sequence Macro item (PS3.3 8.8)."""
     item = Dataset()
     item.CodeValue = code.value

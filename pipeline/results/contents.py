@@ -100,6 +100,8 @@ class Contents:
         What the node did, in place of the model of a device.
     report_number : int
         SeriesNumber of the report.
+    page_number : int
+        SeriesNumber of the report as an image; that as a PDF is the next.
     phases : tuple of (KeyPhase, int)
         Phases that are looked at, with their index in the stack.
     drawings : tuple of Drawing
@@ -115,6 +117,7 @@ class Contents:
 
     analysis: str
     report_number: int
+    page_number: int
     phases: tuple[tuple[KeyPhase, int], ...]
     drawings: tuple[Drawing, ...]
     structures: tuple[StructureGroup, ...]
@@ -150,6 +153,7 @@ def _cine(case: CineCase) -> Contents:
     return Contents(
         analysis=_CINE,
         report_number=9001,
+        page_number=9010,
         phases=phases,
         drawings=(*_cine_drawings(case, phases), *_explanations(case, phases)),
         structures=(
@@ -223,6 +227,7 @@ def _lge(case: LgeCase) -> Contents:
     return Contents(
         analysis=_LGE,
         report_number=9006,
+        page_number=9012,
         phases=((LATE_ENHANCEMENT, 0),),
         drawings=() if drawn is None else (_lge_drawing(drawn.labels[0]),),
         structures=(

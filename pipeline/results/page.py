@@ -1,0 +1,146 @@
+"""The report as one page, for viewers that show neither SEG nor SR: as an image and as a PDF.
+
+Secondary Capture Image (PS3.3 A.8.1) and Encapsulated PDF (PS3.3 A.45.1), with the identity and
+the stamps of every other object of a result.
+"""
+
+import io
+from collections.abc import Iterable
+
+import numpy as np
+from pydicom import Dataset
+from pydicom.dataset import FileMetaDataset
+from pydicom.sr.coding import Code
+from pydicom.uid import (
+    UID,
+    EncapsulatedPDFStorage,
+    ExplicitVRLittleEndian,
+    SecondaryCaptureImageStorage,
+)
+
+from pipeline.case import UInt8
+from pipeline.results.common import (
+    ObjectIdentity,
+    ResultBasis,
+    ResultObject,
+    coded,
+    equipment,
+    finished,
+    identify,
+)
+from pipeline.results.sheet import draw_sheet
+from pipeline.results.source import reference
+
+SECONDARY_CAPTURE, PDF = "page", "pdf"
+_TITLE = "Cardiac CAD report, automatic, unverified"
+_REPORT = Code("18748-4", "LN", "Diagnostic imaging report")
+_DPI = 150
+# Controls of viewers lie over the top of an image: no text stands there.
+FREE_SHARE = 0.16
+
+
+def secondary_capture(basis: ResultBasis) -> ResultObject:
+    """Write the page as an RGB image, role ``page``; the identity of the patient is burned in."""
+    identity = identify(SECONDARY_CAPTURE, basis)
+    dataset = _document(basis, identity, SecondaryCaptureImageStorage, "OT", 0)
+    dataset.ImageType = ["DERIVED", "SECONDARY"]
+    dataset.BodyPartExamined = "HEART"
+    dataset.PatientOrientation = ""
+    pixels = with_free_top(page_rgb(basis))
+    dataset.Rows, dataset.Columns = pixels.shape[:2]
+    dataset.SamplesPerPixel = 3
+    dataset.PhotometricInterpretation = "RGB"
+    dataset.PlanarConfiguration = 0
+    dataset.BitsAllocated = dataset.BitsStored = 8
+    dataset.HighBit = 7
+    dataset.PixelRepresentation = 0
+    dataset.PixelData = _even(pixels.tobytes())
+    return finished(dataset, identity, basis)
+
+
+def encapsulated_pdf(basis: ResultBasis) -> ResultObject:
+    """Write the page as a PDF of one A4 sheet, role ``pdf``."""
+    identity = identify(PDF, basis)
+    dataset = _document(basis, identity, EncapsulatedPDFStorage, "DOC", 1)
+    content = page_pdf(basis)
+    dataset.AcquisitionDateTime = ""
+    dataset.DocumentTitle = _TITLE
+    dataset.ConceptNameCodeSequence = [coded(_REPORT)]
+    dataset.VerificationFlag = "UNVERIFIED"
+    dataset.SourceInstanceSequence = [*_sources(basis)]
+    dataset.MIMETypeOfEncapsulatedDocument = "application/pdf"
+    dataset.EncapsulatedDocument = _even(content)
+    dataset.EncapsulatedDocumentLength = len(content)
+    return finished(dataset, identity, basis)
+
+
+def page_rgb(basis: ResultBasis) -> UInt8:
+    """Draw the page as pixels, uint8 [y, x, 3]."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    with draw_sheet(basis) as figure:
+        figure.set_dpi(_DPI)
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def page_pdf(basis: ResultBasis) -> bytes:
+    """Draw the page as a PDF of one A4 sheet; equal results give equal bytes."""
+    content = io.BytesIO()
+    with draw_sheet(basis) as figure:
+        figure.savefig(content, format="pdf", metadata={"Title": _TITLE, "CreationDate": None})
+    return content.getvalue()
+
+
+def with_free_top(page: UInt8) -> UInt8:
+    """Put white above a page [y, x, 3], where viewers lay their controls."""
+    rows, columns, samples = page.shape
+    free = np.full((round(rows * FREE_SHARE / (1 - FREE_SHARE)), columns, samples), 255, np.uint8)
+    return np.concatenate([free, page])
+
+
+def _document(
+    basis: ResultBasis, identity: ObjectIdentity, sop_class: UID, modality: str, number: int
+) -> Dataset:
+    """Make what both objects share: series, equipment and what kind of document it is."""
+    dataset = Dataset()
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID = sop_class
+    dataset.file_meta.MediaStorageSOPInstanceUID = UID(identity.sop_instance_uid)
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset.SOPInstanceUID = identity.sop_instance_uid
+    dataset.SeriesInstanceUID = identity.series_instance_uid
+    dataset.Modality = modality
+    dataset.SeriesNumber = basis.contents.page_number + number
+    dataset.InstanceNumber = basis.context.instance_number
+    dataset.SeriesDescription = _TITLE
+    made = equipment(basis)
+    dataset.Manufacturer = made["manufacturer"]
+    dataset.ManufacturerModelName = made["manufacturer_model_name"]
+    dataset.SoftwareVersions = made["software_versions"]
+    dataset.DeviceSerialNumber = made["device_serial_number"]
+    dataset.ConversionType = "WSD"
+    dataset.BurnedInAnnotation = "YES"
+    dataset.ContributingEquipmentSequence = []
+    return dataset
+
+
+def _sources(basis: ResultBasis) -> Iterable[Dataset]:
+    """Reference every image of the key phases once (PS3.3 C.24.2)."""
+    stack = basis.case.stack
+    cells = {
+        cell.sop_instance_uid: cell
+        for _, index in basis.contents.phases
+        for cell in stack.sources[index]
+        if cell is not None
+    }
+    for cell in cells.values():
+        item = reference(cell)
+        if "ReferencedFrameNumber" in item:
+            del item.ReferencedFrameNumber
+        yield item
+
+
+def _even(content: bytes) -> bytes:
+    return content + b"\0" * (len(content) % 2)
