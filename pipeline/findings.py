@@ -19,8 +19,9 @@ from pydantic import (
 
 from config.version import SOFTWARE_VERSION
 from pipeline.case import Verdict
+from pipeline.results.normal_ranges import Flag
 
-SCHEMA_VERSION = "1.2"
+SCHEMA_VERSION = "1.3"
 _JSON_SCHEMA = "https://json-schema.org/draft/2020-12/schema"
 
 Status = Literal["completed", "rejected", "unrouted"]
@@ -94,6 +95,16 @@ class SeptumFinding(_Finding):
     slices: tuple[SeptumSlice, ...] = Field(description="Those that show both insertions.")
 
 
+class NormalRangeFinding(_Finding):
+    """Limits of healthy people of the patient's sex; the limits themselves are normal."""
+
+    lower: FiniteFloat
+    upper: FiniteFloat
+    people: str = Field(description="Of whom they are.")
+    papillary_muscles: str = Field(description="How they count, as in the numbers of the product.")
+    authority: str = Field(description="Where they are published.")
+
+
 class BiomarkerFinding(_Finding):
     """A measured quantity, or why it is not stated."""
 
@@ -101,6 +112,13 @@ class BiomarkerFinding(_Finding):
     value: FiniteFloat | None = Field(description="The value; null exactly when withheld.")
     unit: str = Field(description="Unit in UCUM notation.")
     withheld: str | None = Field(description="Why there is no value; null when there is one.")
+    normal_range: NormalRangeFinding | None = Field(
+        default=None, description="That of the patient's sex, where one is known."
+    )
+    flag: Flag | None = Field(
+        default=None, description="Where the value lies in it; null when it is not judged."
+    )
+    unjudged: str | None = Field(default=None, description="Why it is not judged.")
 
     @model_validator(mode="after")
     def _has_value_or_reason(self) -> Self:

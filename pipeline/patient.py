@@ -1,12 +1,15 @@
-"""Facts of the patient that the headers of a stack state: body size and heart rate.
+"""Facts of the patient that the headers of a stack state: sex, age, body size and heart rate.
 
 A fact that is absent, contradicted or implausible is withheld with the reason; nothing is guessed
 or rescaled.
 """
 
 import math
+import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
 from statistics import median
 
 from pydicom import Dataset
@@ -16,7 +19,108 @@ from pipeline.case import Biomarker
 HEIGHT_RANGE_M = (0.3, 2.5)
 WEIGHT_RANGE_KG = (1.0, 350.0)
 HEART_RATE_RANGE_BPM = (20.0, 220.0)
+OLDEST_YEARS = 120
+# What a stated age may differ from that by the dates, as it is rounded in one way or another.
+AGE_TOLERANCE_YEARS = 1
 _SYNCHRONISATION = "CardiacSynchronizationSequence"
+_PER_YEAR: Mapping[str, float] = {"Y": 1, "M": 12, "W": 365.25 / 7, "D": 365.25}
+_SEXES: Mapping[str, str] = {"M": "male", "F": "female"}
+
+
+@dataclass(frozen=True, slots=True)
+class Demographics:
+    """What is known of the patient, or why it is not.
+
+    Attributes
+    ----------
+    sex : str or None
+        ``"M"`` or ``"F"``; None with the reason in `sex_unknown`.
+    sex_unknown : str or None
+    age, height, weight : Biomarker
+        In completed years at the study (``a``), m and kg.
+    """
+
+    sex: str | None
+    sex_unknown: str | None
+    age: Biomarker
+    height: Biomarker
+    weight: Biomarker
+
+    def __str__(self) -> str:
+        """As a report says it."""
+        sex = _SEXES[self.sex] if self.sex else f"unknown ({self.sex_unknown})"
+        facts = zip(("age", "height", "weight"), ("years", "m", "kg"), strict=True)
+        said = (_said(name, getattr(self, name), unit) for name, unit in facts)
+        return "; ".join([f"sex {sex}", *said])
+
+
+def _said(name: str, fact: Biomarker, unit: str) -> str:
+    if fact.value is None:
+        return f"{name} unknown ({fact.withheld})"
+    return f"{name} {fact.value:{'.2f' if unit == 'm' else 'g'}} {unit}"
+
+
+def demographics(headers: Mapping[str, Dataset]) -> Demographics:
+    """Read what the headers of a stack agree on."""
+    sexes = {_text(header, "PatientSex").upper() for header in headers.values()}
+    sex = sexes.pop() if len(sexes) == 1 else None
+    unknown = None if sex in _SEXES else "PatientSex is not one of M and F"
+    return Demographics(
+        sex=None if unknown else sex,
+        sex_unknown=unknown,
+        age=_fact("age", "a", _age_years(headers)),
+        height=_fact("height", "m", _height_m(headers)),
+        weight=_fact("weight", "kg", _weight_kg(headers)),
+    )
+
+
+def _fact(name: str, unit: str, found: float | str) -> Biomarker:
+    if isinstance(found, str):
+        return Biomarker(name, None, unit, found)
+    return Biomarker(name, found, unit)
+
+
+def _age_years(headers: Mapping[str, Dataset]) -> float | str:
+    """Completed years at the date of the study; the stated age alone where a date is not known."""
+    ages = [(_by_dates(header), _as_stated(header)) for header in headers.values()]
+    by_dates = {dated for dated, _ in ages if dated is not None}
+    stated = {said for _, said in ages if said is not None}
+    found = by_dates or stated
+    if not found:
+        return "neither PatientBirthDate nor PatientAge states it"
+    if max(by_dates | stated) - min(by_dates | stated) > AGE_TOLERANCE_YEARS or len(found) > 1:
+        return "PatientBirthDate and PatientAge contradict each other"
+    (age,) = found
+    if not 0 <= age <= OLDEST_YEARS:
+        return f"{age} years are not within 0 to {OLDEST_YEARS}"
+    return age
+
+
+def _by_dates(header: Dataset) -> int | None:
+    born, seen = (_date(header, keyword) for keyword in ("PatientBirthDate", "StudyDate"))
+    if born is None or seen is None:
+        return None
+    return seen.year - born.year - ((seen.month, seen.day) < (born.month, born.day))
+
+
+def _as_stated(header: Dataset) -> int | None:
+    """PatientAge (VR AS, PS3.5 6.2) in completed years."""
+    stated = re.fullmatch(r"(\d{3})([YMWD])", _text(header, "PatientAge"))
+    return int(int(stated[1]) / _PER_YEAR[stated[2]]) if stated else None
+
+
+def _date(header: Dataset, keyword: str) -> date | None:
+    try:
+        moment = datetime.strptime(_text(header, keyword), "%Y%m%d")  # noqa: DTZ007 - a date
+    except ValueError:
+        return None
+    return moment.date()
+
+
+def _text(header: Dataset, keyword: str) -> str:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pydicom warns of values that break their VR
+        return str(header.get(keyword) or "").strip()
 
 
 def body_surface_area(headers: Mapping[str, Dataset]) -> Biomarker:
@@ -26,8 +130,7 @@ def body_surface_area(headers: Mapping[str, Dataset]) -> Biomarker:
     the root of height (cm) times weight (kg) over 3600. Withheld outside 0.3 to 2.5 m or 1 to
     350 kg.
     """
-    height = _one_value(headers.values(), "PatientSize", "m", HEIGHT_RANGE_M)
-    weight = _one_value(headers.values(), "PatientWeight", "kg", WEIGHT_RANGE_KG)
+    height, weight = _height_m(headers), _weight_kg(headers)
     if isinstance(height, str) or isinstance(weight, str):
         reasons = [fact for fact in (height, weight) if isinstance(fact, str)]
         return Biomarker("bsa", None, "m2", "; ".join(reasons))
@@ -59,6 +162,14 @@ def heart_rate(headers: Mapping[str, Dataset]) -> Biomarker:
         else "HeartRate and NominalInterval are absent"
     )
     return Biomarker("heart_rate", None, "/min", reason)
+
+
+def _height_m(headers: Mapping[str, Dataset]) -> float | str:
+    return _one_value(headers.values(), "PatientSize", "m", HEIGHT_RANGE_M)
+
+
+def _weight_kg(headers: Mapping[str, Dataset]) -> float | str:
+    return _one_value(headers.values(), "PatientWeight", "kg", WEIGHT_RANGE_KG)
 
 
 def _one_value(

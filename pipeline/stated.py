@@ -22,6 +22,7 @@ from pipeline.findings import (
     BiomarkerFinding,
     LeftOutFinding,
     ModelFinding,
+    NormalRangeFinding,
     ObjectFinding,
     PhaseFinding,
     PhasesFinding,
@@ -34,8 +35,10 @@ from pipeline.findings import (
     Status,
     VolumeCurve,
 )
+from pipeline.patient import demographics
 from pipeline.results import ResultObject
 from pipeline.results.common import models_of
+from pipeline.results.normal_ranges import assess
 from pipeline.results.source import (
     frame_of_reference_uid,
     header_notes,
@@ -62,14 +65,36 @@ def completed_findings(
         reason=None,
         slices=_slices(case),
         **_of_kind(case),
-        biomarkers=tuple(
-            BiomarkerFinding(name=b.name, value=b.value, unit=b.unit, withheld=b.withheld)
-            for b in case.biomarkers
-        ),
+        biomarkers=tuple(_biomarkers(case)),
         quality=(*_quality(case), *_source_header_check(stack)),
         provenance=_provenance(case, numeric_backend),
         objects=tuple(_object(item) for item in objects),
     )
+
+
+def _biomarkers(case: Case) -> Iterator[BiomarkerFinding]:
+    """State each biomarker beside its normal range."""
+    of = demographics(case.stack.headers)
+    for one in case.biomarkers:
+        assessed = assess(one, of)
+        limits = assessed.range
+        yield BiomarkerFinding(
+            name=one.name,
+            value=one.value,
+            unit=one.unit,
+            withheld=one.withheld,
+            normal_range=None
+            if limits is None
+            else NormalRangeFinding(
+                lower=limits.lower,
+                upper=limits.upper,
+                people=limits.people,
+                papillary_muscles=limits.papillary_muscles,
+                authority=limits.source,
+            ),
+            flag=assessed.flag,
+            unjudged=assessed.unjudged,
+        )
 
 
 def uncompleted_findings(

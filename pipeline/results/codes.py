@@ -38,6 +38,13 @@ COMMENT = Code("121106", "DCM", "Comment")
 INDEX = Code("121425", "DCM", "Index")
 BODY_SURFACE_AREA = Code("8277-6", "LN", "BSA")
 MOSTELLER = Code("122244", "DCM", "BSA = (HT*WT/36)^0.5")
+NORMAL = Code("17621005", "SCT", "Normal")
+ABNORMALLY_LOW = Code("371880002", "SCT", "Abnormally Low")
+ABNORMALLY_HIGH = Code("371879000", "SCT", "Abnormally High")
+LOWER_LIMIT = Code("385524004", "SCT", "Normal Range Lower Limit")
+UPPER_LIMIT = Code("371933006", "SCT", "Normal Range Upper Limit")
+SUBJECT_SEX = Code("121032", "DCM", "Subject Sex")
+SEXES: Mapping[str, Code] = {"M": Code("M", "DCM", "Male"), "F": Code("F", "DCM", "Female")}
 CARDIAC_CYCLE_PHASE = Code("246092007", "SCT", "Cardiac cycle phase")
 PAPILLARY_MUSCLES = Code("122670", "DCM", "Papillary Muscle Included/Excluded")
 PAPILLARY_INCLUDED = Code("122621", "DCM", "Papillary Muscle Included")
@@ -199,6 +206,10 @@ QUANTITIES: Mapping[str, Quantity] = {
     "rv_ef": Quantity(Code("8818-7", "LN", "Right ventricular ejection fraction by MR")),
     "cardiac_output": Quantity(Code("82799009", "SCT", "Cardiac Output")),
     "heart_rate": Quantity(Code("8867-4", "LN", "Heart rate")),
+    # PS3.16 TID 3602
+    "age": Quantity(Code("121033", "DCM", "Subject Age")),
+    "height": Quantity(Code("8302-2", "LN", "Patient Height")),
+    "weight": Quantity(Code("29463-7", "LN", "Patient Weight")),
     "bsa": Quantity(BODY_SURFACE_AREA, method=MOSTELLER),
     "lv_edv_index": _index("lv_edv_index", "Left Ventricular ED Volume Index"),
     "lv_esv_index": _index("lv_esv_index", "Left Ventricular ES Volume Index"),
@@ -229,6 +240,9 @@ UNITS: Mapping[str, Code] = {
         "l/min": "liter per minute",
         "/min": "per minute",
         "m2": "square meter",
+        "a": "year",
+        "m": "meter",
+        "kg": "kilogram",
         "ml/m2": "milliliter per square meter",
         "g/m2": "gram per square meter",
         "l/min/m2": "liter per minute per square meter",
@@ -236,10 +250,11 @@ UNITS: Mapping[str, Code] = {
     }.items()
 }
 
-_TWO_DECIMALS = frozenset({"l/min", "m2", "l/min/m2", "1"})
+_TWO_DECIMALS = frozenset({"l/min", "m2", "l/min/m2", "1", "m"})
+_WHOLE = frozenset({"a"})
 
 
 def in_report(value: float, unit: str) -> str:
-    """A value as text, as precisely as its unit is meant to be read: one decimal, or two."""
-    digits = 2 if unit in _TWO_DECIMALS else 1
+    """A value as text, as precisely as its unit is meant to be read: with 0, 1 or 2 decimals."""
+    digits = 2 if unit in _TWO_DECIMALS else 0 if unit in _WHOLE else 1
     return f"{round(value, digits) + 0.0:.{digits}f}"  # + 0.0: never "-0.0"

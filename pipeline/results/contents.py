@@ -5,8 +5,8 @@ late enhancement study has is told here.
 """
 
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from pydicom.sr.coding import Code
@@ -25,6 +25,7 @@ from pipeline.case import (
     UInt8,
     Verdict,
 )
+from pipeline.patient import Demographics, demographics
 from pipeline.results.codes import (
     END_DIASTOLE,
     END_SYSTOLE,
@@ -38,6 +39,7 @@ from pipeline.results.codes import (
     KeyPhase,
     in_report,
 )
+from pipeline.results.normal_ranges import Assessment, assess
 
 _CINE = "Cine short-axis analysis"
 _LGE = "Late enhancement short-axis analysis"
@@ -83,11 +85,12 @@ class StructureGroup:
 
 @dataclass(frozen=True, slots=True)
 class DerivedGroup:
-    """Quantities that stand in a group without a mask."""
+    """Quantities that stand in a group without a mask; `of_patient` those of the demographics."""
 
     title: str
     site: Code | None
     biomarkers: tuple[str, ...]
+    of_patient: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +116,10 @@ class Contents:
         All that is stated, and what another analysis of the study found.
     quality : tuple of QualityFinding
         What may ask to review them.
+    demographics : Demographics
+        Of the patient, as the source states them.
+    assessments : mapping of str to Assessment
+        Each biomarker beside its normal range.
     """
 
     analysis: str
@@ -126,6 +133,12 @@ class Contents:
     comments: tuple[str, ...]
     biomarkers: tuple[Biomarker, ...]
     quality: tuple[QualityFinding, ...]
+    demographics: Demographics
+    assessments: Mapping[str, Assessment] = field(init=False)
+
+    def __post_init__(self) -> None:
+        judged = {one.name: assess(one, self.demographics) for one in self.biomarkers}
+        object.__setattr__(self, "assessments", judged)
 
 
 def contents_of(case: Case) -> Contents:
@@ -163,11 +176,12 @@ def _cine(case: CineCase) -> Contents:
             StructureGroup(END_DIASTOLE, RV_CAVITY, ("rv_edv",)),
             StructureGroup(END_SYSTOLE, RV_CAVITY, ("rv_esv",)),
         ),
-        derived=CINE_DERIVED,
+        derived=(*CINE_DERIVED, PATIENT),
         findings=(),
         comments=(*_cine_method(case), *_cine_phases(case, phases)),
         biomarkers=case.biomarkers,
         quality=case.quality,
+        demographics=demographics(case.stack.headers),
     )
 
 
@@ -185,7 +199,12 @@ CINE_DERIVED = (
         RIGHT_VENTRICLE,
         ("rv_ef", "rv_sv", "rv_sv_index", "rv_edv_index", "rv_esv_index"),
     ),
-    DerivedGroup("Heart rate and body surface area", None, ("heart_rate", "bsa")),
+)
+PATIENT = DerivedGroup(
+    "Heart rate and body surface area",
+    None,
+    ("heart_rate", "bsa", "age", "height", "weight"),
+    of_patient=True,
 )
 
 
@@ -236,11 +255,12 @@ def _lge(case: LgeCase) -> Contents:
             StructureGroup(LATE_ENHANCEMENT, SCAR, ("scar_mass_network", "scar_percent_network")),
             StructureGroup(LATE_ENHANCEMENT, NO_REFLOW, ("no_reflow_mass",)),
         ),
-        derived=LGE_DERIVED if beside is None else (*LGE_DERIVED, *_OF_CINE),
+        derived=(*LGE_DERIVED, *(() if beside is None else _OF_CINE), PATIENT),
         findings=(*_no_scar(case), *_infarct(case), *_cine_doubts(case)),
         comments=(*_lge_images(case), *_cine_report(case)),
         biomarkers=case.biomarkers if beside is None else (*case.biomarkers, *beside.biomarkers),
         quality=case.quality if beside is None else (*case.quality, *beside.quality),
+        demographics=demographics(case.stack.headers),
     )
 
 

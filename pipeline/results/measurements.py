@@ -13,7 +13,10 @@ from highdicom.sr import (
     ContentSequence,
     FindingSite,
     Measurement,
+    MeasurementProperties,
     MeasurementsAndQualitativeEvaluations,
+    NormalRangeProperties,
+    NumContentItem,
     QualitativeEvaluation,
     ReferencedSegment,
     RelationshipTypeValues,
@@ -23,30 +26,45 @@ from highdicom.sr import (
     TrackingIdentifier,
     VolumetricROIMeasurementsAndQualitativeEvaluations,
 )
+from pydicom.sr.coding import Code
 from pydicom.valuerep import DS
 
 from pipeline.case import LV_CAVITY, LV_MYOCARDIUM, Biomarker, FrameSource, Verdict
 from pipeline.results.codes import (
+    ABNORMALLY_HIGH,
+    ABNORMALLY_LOW,
     AI_FAMILY,
     BODY_SURFACE_AREA,
     CARDIAC_CYCLE_PHASE,
     COMMENT,
     INDEX,
+    LOWER_LIMIT,
     LV_EXPLANATION,
+    NORMAL,
     PAPILLARY_INCLUDED,
     PAPILLARY_MUSCLES,
     QUANTITIES,
+    SEXES,
     STRUCTURES,
+    SUBJECT_SEX,
     UNITS,
+    UPPER_LIMIT,
     Quantity,
     in_report,
 )
 from pipeline.results.common import ResultBasis, model_of
 from pipeline.results.contents import StructureGroup
+from pipeline.results.normal_ranges import Assessment, Flag
 from pipeline.results.seg import WrittenSegmentation, subject
 from pipeline.results.source import is_citable
 from pipeline.results.uids import tracking_uid
 
+_HAS_PROPERTIES = RelationshipTypeValues.HAS_PROPERTIES
+_NORMALITY: Mapping[Flag, Code] = {
+    Flag.LOW: ABNORMALLY_LOW,
+    Flag.NORMAL: NORMAL,
+    Flag.HIGH: ABNORMALLY_HIGH,
+}
 Group = MeasurementsAndQualitativeEvaluations | VolumetricROIMeasurementsAndQualitativeEvaluations
 
 _WITH_PAPILLARY_MUSCLES = (LV_CAVITY, LV_EXPLANATION, LV_MYOCARDIUM)
@@ -61,7 +79,9 @@ def measurement_groups(basis: ResultBasis, written: Sequence[WrittenSegmentation
         TID 1411 groups that reference a segment; TID 1501 groups for derived quantities, and for a
         structure whose mask is spread over several SEGs or is missing.
     """
-    found = {biomarker.name: biomarker for biomarker in basis.contents.biomarkers}
+    of = basis.contents.demographics
+    known = (fact for fact in (of.age, of.height, of.weight) if fact.value is not None)
+    found = {one.name: one for one in (*basis.contents.biomarkers, *known)}
     return [
         *_structure_groups(basis, written, found),
         *_derived_groups(basis, found),
@@ -80,7 +100,7 @@ def _structure_groups(
         if holders or biomarkers:
             about = {
                 **_about_structure(group, basis),
-                "measurements": _measurements(biomarkers),
+                "measurements": _measurements(biomarkers, basis),
             }
             yield _with_texts(_located(holders, value, about), biomarkers, basis)
 
@@ -143,7 +163,8 @@ def _derived_groups(basis: ResultBasis, found: Mapping[str, Biomarker]) -> Itera
         group = MeasurementsAndQualitativeEvaluations(
             tracking_identifier=_tracking(basis, about.title),
             finding_sites=[FindingSite(about.site)] if about.site else None,
-            measurements=_measurements(biomarkers),
+            measurements=_measurements(biomarkers, basis),
+            qualitative_evaluations=_sex(basis) if about.of_patient else None,
         )
         yield _with_texts(group, biomarkers, basis)
 
@@ -152,15 +173,45 @@ def _tracking(basis: ResultBasis, what: str) -> TrackingIdentifier:
     return TrackingIdentifier(uid=tracking_uid(basis.context.series_seed, what), identifier=what)
 
 
-def _measurements(biomarkers: Sequence[Biomarker]) -> list[Measurement]:
+def _sex(basis: ResultBasis) -> list[QualitativeEvaluation]:
+    sex = basis.contents.demographics.sex
+    return [QualitativeEvaluation(SUBJECT_SEX, SEXES[sex])] if sex else []
+
+
+def _measurements(biomarkers: Sequence[Biomarker], basis: ResultBasis) -> list[Measurement]:
     return [
-        _measurement(QUANTITIES[biomarker.name], biomarker.value, biomarker.unit)
+        _measurement(
+            QUANTITIES[biomarker.name],
+            biomarker.value,
+            biomarker.unit,
+            _properties(basis.contents.assessments.get(biomarker.name)),
+        )
         for biomarker in biomarkers
         if biomarker.value is not None
     ]
 
 
-def _measurement(quantity: Quantity, value: float, unit: str) -> Measurement:
+def _properties(assessment: Assessment | None) -> MeasurementProperties | None:
+    """Normal range with its authority, and where the number lies in it (PS3.16 TID 310)."""
+    if assessment is None or assessment.range is None:
+        return None
+    limits, unit = assessment.range, UNITS[assessment.range.unit]
+    return MeasurementProperties(
+        normality=_NORMALITY[assessment.flag] if assessment.flag else None,
+        normal_range_properties=NormalRangeProperties(
+            [
+                NumContentItem(name, limit, unit, relationship_type=_HAS_PROPERTIES)
+                for name, limit in ((LOWER_LIMIT, limits.lower), (UPPER_LIMIT, limits.upper))
+            ],
+            description=f"{limits.people}, {limits.convention}",
+            authority=limits.source,
+        ),
+    )
+
+
+def _measurement(
+    quantity: Quantity, value: float, unit: str, properties: MeasurementProperties | None
+) -> Measurement:
     """A number that a reader sees as it is written: no second one of more digits (PS3.3 C.18.1)."""
     measurement = Measurement(
         name=quantity.code,
@@ -168,6 +219,7 @@ def _measurement(quantity: Quantity, value: float, unit: str) -> Measurement:
         unit=UNITS[unit],
         method=quantity.method,
         finding_sites=[FindingSite(quantity.site)] if quantity.site else None,
+        properties=properties,
     )
     (measured,) = measurement[0].MeasuredValueSequence
     measured.NumericValue = DS(in_report(value, unit))

@@ -81,8 +81,9 @@ def page_rgb(basis: ResultBasis) -> UInt8:
     with draw_sheet(basis) as figure:
         figure.set_dpi(_DPI)
         canvas = FigureCanvasAgg(figure)
-        canvas.draw()
-        return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+        canvas.draw()  # type: ignore[no-untyped-call]
+        pixels = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
+        return pixels[..., :3].copy()
 
 
 def page_pdf(basis: ResultBasis) -> bytes:

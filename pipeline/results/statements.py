@@ -24,9 +24,12 @@ from pipeline.results.codes import (
     PAPILLARY_INCLUDED,
     PAPILLARY_MUSCLES,
     QUALITATIVE_EVALUATIONS,
+    QUANTITIES,
 )
 from pipeline.results.common import DISCLAIMER, ResultBasis, describe_model, models_of
+from pipeline.results.contents import Contents
 from pipeline.results.source import header_notes
+from pipeline.stages.biomarkers import FUNCTION
 
 CHECK_TITLES: Mapping[str, str] = {
     "coverage_base": "Basal coverage",
@@ -90,7 +93,8 @@ def _statements(basis: ResultBasis) -> Iterator[ContentItem]:
             doubts.append(f"Image stack: {note}.")
     for doubt in doubts:
         yield _text(FINDING, doubt)
-    for sentence in (*_passed(case.quality), *contents.comments, *_slices(case)):
+    told = (*_passed(case.quality), *contents.comments, *_slices(case), *range_notes(contents))
+    for sentence in (f"Demographics used: {contents.demographics}.", *told):
         yield _text(COMMENT, sentence)
     yield CodeContentItem(PAPILLARY_MUSCLES, PAPILLARY_INCLUDED, RelationshipTypeValues.CONTAINS)
     for note in header_notes(case.stack):
@@ -109,6 +113,20 @@ def _slices(case: Case) -> Iterator[str]:
     relevant = case.relevance.relevant
     chosen = ", ".join(str(z + 1) for z in np.flatnonzero(relevant))
     yield f"Slices that show the left ventricle and were measured: {chosen} of {len(relevant)}."
+
+
+def range_notes(contents: Contents) -> Iterator[str]:
+    """Whose normal ranges are given, and which numbers are not judged by one, and why not."""
+    shown = [one.range for one in contents.assessments.values() if one.range is not None]
+    for of in dict.fromkeys((one.people, one.convention, one.source) for one in shown):
+        yield f"Normal ranges are those of {of[0]}, {of[1]} ({of[2]})."
+    unjudged: dict[str, list[str]] = {}
+    for one in contents.biomarkers:
+        reason = contents.assessments[one.name].unjudged
+        if one.name in FUNCTION and one.value is not None and reason:
+            unjudged.setdefault(reason, []).append(QUANTITIES[one.name].code.meaning)
+    for reason, names in unjudged.items():
+        yield f"Not judged by a normal range, because {reason}: {', '.join(names)}."
 
 
 def _doubts(findings: tuple[QualityFinding, ...]) -> Iterator[str]:

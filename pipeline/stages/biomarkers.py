@@ -33,10 +33,11 @@ LV_STROKE = (
 RV_STROKE = ("rv_sv", "rv_ef", "rv_sv_index")
 RV = ("rv_edv", "rv_esv", "rv_edv_index", "rv_esv_index", *RV_STROKE)
 LV_MASS = ("lv_mass", "lv_mass_index")
-VOLUMETRIC = (
+FUNCTION = (
     *("lv_edv", "lv_esv", "lv_edv_index", "lv_esv_index", *LV_STROKE, *LV_MASS),
     *RV,
 )
+VOLUMETRIC = FUNCTION
 
 _INDEXED_UNITS: Mapping[str, str] = {"ml": "ml/m2", "g": "g/m2", "l/min": "l/min/m2"}
 

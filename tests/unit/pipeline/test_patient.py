@@ -4,7 +4,8 @@ import pytest
 from pydicom import Dataset
 from pydicom.sequence import Sequence
 
-from pipeline.patient import body_surface_area, heart_rate
+from pipeline.patient import body_surface_area, demographics, heart_rate
+from pipeline.results.source import tolerant_headers
 from tests.unit.pipeline.cine_cases import header
 
 
@@ -121,3 +122,49 @@ def test_heart_rate_of_enhanced_mr():
     assert heart_rate(headers(enhanced)).value == 60
     del enhanced.PerFrameFunctionalGroupsSequence
     assert heart_rate(headers(enhanced)).value == 120
+
+
+@pytest.mark.parametrize(
+    ("facts", "age"),
+    [
+        ({"PatientBirthDate": "19700704", "StudyDate": "20300703"}, 59),
+        ({"PatientBirthDate": "19700704", "StudyDate": "20300704"}, 60),
+        ({"PatientAge": "061Y"}, 61),
+        ({"PatientAge": "030M"}, 2),
+        ({"PatientAge": "010D"}, 0),
+        ({"PatientBirthDate": "00000000", "StudyDate": "20300704", "PatientAge": "061Y"}, 61),
+        ({"PatientBirthDate": "19700704", "StudyDate": "20300703", "PatientAge": "060Y"}, 59),
+    ],
+)
+def test_the_age_is_that_at_the_study(facts, age):
+    with tolerant_headers():
+        stated = headers(header(**facts))
+    assert demographics(stated).age.value == age
+
+
+@pytest.mark.parametrize(
+    ("facts", "reason"),
+    [
+        ({}, "neither"),
+        ({"PatientAge": "61"}, "neither"),
+        ({"PatientBirthDate": "19700704"}, "neither"),
+        (
+            {"PatientBirthDate": "19700704", "StudyDate": "20300703", "PatientAge": "061Y"},
+            "contradict",
+        ),
+        ({"PatientAge": "121Y"}, "121 years are not within"),
+        ({"PatientBirthDate": "20310101", "StudyDate": "20300101"}, "-1 years are not within"),
+    ],
+)
+def test_an_unknown_contradicted_or_impossible_age_is_none(facts, reason):
+    with tolerant_headers():
+        stated = headers(header(**facts))
+    age = demographics(stated).age
+    assert age.value is None
+    assert reason in age.withheld
+
+
+def test_sexes_that_differ_between_images_are_unknown():
+    found = demographics(headers(header(PatientSex="M"), header(PatientSex="F")))
+    assert (found.sex, found.sex_unknown) == (None, "PatientSex is not one of M and F")
+    assert demographics(headers(header(PatientSex="M"), header(PatientSex="M "))).sex == "M"

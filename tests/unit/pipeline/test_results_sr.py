@@ -42,6 +42,8 @@ VARIANTS = {
     "no mask": {"labels": np.zeros_like(disc_labels())},
 }
 by_variant = pytest.mark.parametrize("variant", VARIANTS.values(), ids=VARIANTS)
+OF_PATIENT = {"age": (59, "a"), "height": (1.7, "m"), "weight": (74, "kg")}
+TID_3602 = {"8302-2": "Patient Height", "29463-7": "Patient Weight"}  # in no dictionary of pydicom
 MODIFIER = Code("121425", "DCM", "Index")
 
 
@@ -83,11 +85,12 @@ def statements(sr):
 def test_every_biomarker_is_stated_once_under_its_code_with_its_unit():
     sr = reread(report(make_case()))
     numbers = stated(sr, "NUM")
+    expected = VALUES | OF_PATIENT
     assert {name: (item.value, item.unit.value) for name, item in numbers.items()} == {
-        name: (float(in_report(value, unit)), unit) for name, (value, unit) in VALUES.items()
+        name: (float(in_report(value, unit)), unit) for name, (value, unit) in expected.items()
     }
     all_numbers = [i for group in groups(sr) for i in group.ContentSequence if i.ValueType == "NUM"]
-    assert len(all_numbers) == len(VALUES)
+    assert len(all_numbers) == len(expected)
 
 
 def test_numbers_are_stated_as_precisely_as_they_are_meant(tmp_path):
@@ -127,7 +130,10 @@ def test_codes_are_those_of_the_dictionaries():
             parts = zip(code.value.split("_"), name.split("_"), strict=True)
             assert all(whole.startswith(part) for part, whole in parts)
             continue
-        scheme = {"LN": codes.LN, "SCT": codes.SCT}[code.scheme_designator]
+        if code.value in TID_3602:
+            assert code == Code(code.value, "LN", TID_3602[code.value])
+            continue
+        scheme = getattr(codes, code.scheme_designator)
         known = [getattr(scheme, keyword) for keyword in scheme.dir()]
         assert [c.meaning for c in known if c == code][:1] == [code.meaning], code
 
@@ -168,7 +174,7 @@ def test_a_withheld_quantity_is_stated_with_its_reason_and_without_a_number():
     assert not withheld.keys() & stated(sr, "NUM").keys()
     texts = {name: text.value for name, text in stated(sr, "TEXT").items()}
     assert texts == {name: f"Not computed: {reason}" for name, reason in withheld.items()}
-    assert len(stated(sr, "NUM")) == len(VALUES) - 3
+    assert len(stated(sr, "NUM")) == len(VALUES | OF_PATIENT) - 3
 
 
 def test_report_is_partial_exactly_when_something_is_withheld_or_missing():
@@ -465,13 +471,92 @@ def test_body_surface_area_names_its_formula():
     assert [child.value.value for child in item.ContentSequence] == ["122244"]
 
 
+def with_header(**header):
+    return reread(report(make_case(header=header)))
+
+
+def properties(item):
+    """Normality, limits, description and authority beside a number."""
+    return {child.name.value: child for child in item.get("ContentSequence", ())}
+
+
+def test_numbers_stand_beside_the_normal_range_of_the_sex_with_its_authority():
+    numbers = stated(reread(report(make_case())), "NUM")  # a woman of 59
+    beside = properties(numbers["lv_edv"])
+    assert (beside["385524004"].value, beside["371933006"].value) == (80, 175)
+    assert beside["385524004"].unit.value == "ml"
+    assert beside["121408"].value == "Petersen 2017, JCMR 19:18"
+    assert "women of 45 to 74 years, papillary muscles in cavity" in beside["121407"].value
+    normality = {name: properties(item).get("121402") for name, item in numbers.items()}
+    flags = {name: item.value.meaning for name, item in normality.items() if item is not None}
+    assert flags["lv_edv"] == "Normal"
+    assert flags["lv_ef"] == "Normal"
+    assert flags.keys().isdisjoint({"lv_mass", "rv_ef", "bsa", "age"})
+    men = stated(with_header(PatientSex="M"), "NUM")
+    assert properties(men["lv_edv"])["371933006"].value == 232
+
+
+def test_numbers_outside_the_normal_range_are_coded_so():
+    case = make_case()
+    changed = {"lv_edv": 175.06, "lv_esv": 24.9, "lv_sv": 110.04}
+    biomarkers = tuple(
+        replace(one, value=changed.get(one.name, one.value)) for one in case.biomarkers
+    )
+    numbers = stated(reread(report(replace(case, biomarkers=biomarkers))), "NUM")
+    normality = {name: properties(numbers[name])["121402"].value for name in changed}
+    assert normality == {
+        "lv_edv": codes.SCT.AbnormallyHigh,
+        "lv_esv": codes.SCT.AbnormallyLow,
+        "lv_sv": codes.SCT.Normal,  # 110.0 as the report states it
+    }
+
+
+@pytest.mark.parametrize(
+    ("header", "range_shown", "reason"),
+    [
+        ({"PatientSex": "O"}, False, "PatientSex is not one of M and F"),
+        ({"PatientSex": None}, False, "PatientSex is not one of M and F"),
+        ({"PatientBirthDate": ""}, False, "neither PatientBirthDate nor PatientAge"),
+        ({"PatientAge": "030Y"}, False, "contradict each other"),
+        ({"PatientBirthDate": "20200101"}, False, "those of adults"),
+        ({"PatientBirthDate": "19900101"}, True, "the range is that of healthy women of 45 to 74"),
+    ],
+)
+def test_who_does_not_fit_a_range_gets_no_flag_and_the_reason(header, range_shown, reason):
+    sr = with_header(**header)
+    beside = properties(stated(sr, "NUM")["lv_edv"])
+    assert ("385524004" in beside) == range_shown
+    assert "121402" not in beside
+    (said,) = [text for text in statements(sr) if reason in text and "Not judged" in text]
+    assert "Left Ventricular ED Volume" in said
+
+
+def test_demographics_are_stated_with_what_is_unknown():
+    sr = reread(report(make_case()))
+    assert (
+        "Demographics used: sex female; age 59 years; height 1.70 m; weight 74 kg."
+        in statements(sr)
+    )
+    (sex,) = [
+        i.value for g in groups(sr) for i in g.ContentSequence if i.name == codes.DCM.SubjectSex
+    ]
+    assert sex == codes.DCM.Female
+    unknown = with_header(PatientSex="O", PatientSize=None)
+    assert any(
+        "sex unknown (PatientSex is not one of M and F); age 59 years; "
+        "height unknown (PatientSize is absent)" in text
+        for text in statements(unknown)
+    )
+    assert not [i for g in groups(unknown) for i in g.ContentSequence if i.name.value == "121032"]
+
+
 def test_without_any_mask_the_report_still_states_what_was_found():
     withheld = {name: "no LV was found" for name in VALUES if name not in ("heart_rate", "bsa")}
     (item,) = write_results(
         make_case(labels=np.zeros_like(disc_labels()), withheld=withheld), CONTEXT
     )
     sr = reread(item)
-    assert stated(sr, "NUM").keys() == {"heart_rate", "bsa"}
+    assert stated(sr, "NUM").keys() == {"heart_rate", "bsa", *OF_PATIENT}
     assert stated(sr, "TEXT").keys() == withheld.keys()
 
 
