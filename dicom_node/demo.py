@@ -30,8 +30,9 @@ from dicom_node.process import read_inputs
 from dicom_node.send import send_paths
 from dicom_node.status import StackStatus, read_status
 from pipeline.case import Verdict
-from pipeline.findings import SeriesFindings
+from pipeline.findings import BiomarkerFinding, SeriesFindings
 from pipeline.results.codes import in_report
+from pipeline.stages.biomarkers import WALL
 
 SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"
 COMPREHENSIVE_3D_SR = "1.2.840.10008.5.1.4.1.1.88.34"
@@ -198,11 +199,17 @@ def result_table(findings: SeriesFindings, truth: Mapping[str, float] | None) ->
     columns = ("biomarker", "value", *(("true (synthetic)",) if truth else ()), "unit", "remark")
     table = Table(*columns, title=title)
     for item in findings.biomarkers:
+        if item.name in WALL:  # too many for a table
+            continue
         value = "" if item.value is None else in_report(item.value, item.unit)
-        true = (in_report(truth[item.name], item.unit),) if truth else ()
+        true = (_true(item, truth),) if truth else ()
         remark = item.withheld or ("to be reviewed" if _is_doubted(item.name, findings) else "")
         table.add_row(item.name, value, *true, item.unit, remark)
     return table
+
+
+def _true(item: BiomarkerFinding, truth: Mapping[str, float]) -> str:
+    return in_report(truth[item.name], item.unit) if item.name in truth else ""
 
 
 def _is_doubted(name: str, findings: SeriesFindings) -> bool:

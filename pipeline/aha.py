@@ -20,6 +20,7 @@ import numpy.typing as npt
 from pipeline.case import Float64, Mask
 
 NO_INSERTION = "the insertions of the right ventricle are not known"
+APEX_NOT_SHOWN = "segment 17 is not assessed: a short-axis stack does not show the apex"
 
 _BASAL = (2, 3, 4, 5, 6, 1)  # from the anterior insertion over the septum
 _APICAL = (14, 15, 16, 13)  # from the septum towards inferior
@@ -169,7 +170,7 @@ def aha_segments(
         rows, columns = np.nonzero(wall)
         row, column = _centre(cavity[z])
         angle = np.arctan2((rows - row) * row_mm, (columns - column) * column_mm)
-        segments[z, rows, columns] = _numbers(angle, place, level)
+        segments[z, rows, columns] = segment_numbers(angle, place, level)
     return segments
 
 
@@ -220,8 +221,8 @@ def _chords(
             yield segment, np.count_nonzero(scarred[chord]) / np.count_nonzero(wall[chord])
 
 
-def _numbers(angle: Float64, place: Insertion, level: int) -> Int8:
-    """Segment at each angle of a slice."""
+def segment_numbers(angle: Float64, place: Insertion, level: int) -> Int8:
+    """Segment at each angle (rad) about the cavity in a slice of a third of the LV."""
     arc = place.inferior - place.anterior
     septum = abs(arc)
     turn = ((angle - place.anterior) * np.sign(arc)) % (2 * np.pi)

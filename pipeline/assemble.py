@@ -43,7 +43,11 @@ def assemble(proposal: Proposal, files: Mapping[str, Path], settings: CineSettin
     """
     grid = build_grid(proposal.headers)
     _refuse_incomplete(grid, settings.max_missing_fraction)
-    return CineStack(trigger_times_ms=grid.trigger_times_ms, **_stack(grid, files))
+    return CineStack(
+        trigger_times_ms=grid.trigger_times_ms,
+        times_are_estimates=grid.times_are_estimates,
+        **_stack(grid, files),
+    )
 
 
 def assemble_lge(proposal: Proposal, files: Mapping[str, Path]) -> LgeStack:

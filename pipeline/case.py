@@ -136,9 +136,12 @@ class CineStack(ShortAxisStack):
     ----------
     trigger_times_ms : float64 [t]
         Median over the slices.
+    times_are_estimates : bool
+        The images state no trigger times: they are made from temporal positions or clock times.
     """
 
     trigger_times_ms: Float64
+    times_are_estimates: bool = False
 
 
 @dataclass(frozen=True, slots=True)

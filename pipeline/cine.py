@@ -11,6 +11,7 @@ from pipeline.stages.quality import CheckQuality
 from pipeline.stages.regression import RegressVolumes
 from pipeline.stages.relevance import FindRelevantSlices
 from pipeline.stages.segmentation import RefineKeyPhases, SegmentCine
+from pipeline.stages.wall import MeasureWall
 
 
 def cine_stages(
@@ -30,6 +31,7 @@ def cine_stages(
         RefineKeyPhases(segmenter),
         *(() if regressor is None else (RegressVolumes(regressor),)),
         Quantify(),
+        MeasureWall(),
         CheckQuality(
             settings.min_phases_for_detection, segmenter.card, regressor.card if regressor else None
         ),

@@ -1,7 +1,7 @@
 """The slice x phase grid of a stack, from headers alone: what completion and assembly agree on."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -61,6 +61,8 @@ class Grid:
         Cardiac phases the headers say a slice has.
     left_out : tuple of str
         SOP Instance UIDs of images that another one of the same phase replaces.
+    times_are_estimates : bool
+        The images state no trigger times.
     """
 
     cells: tuple[tuple[TimedCell | None, ...], ...]
@@ -79,6 +81,7 @@ class Grid:
     declared_instances: int | None
     declared_phases: int | None
     left_out: tuple[str, ...]
+    times_are_estimates: bool = False
 
     @property
     def n_phases(self) -> int:
@@ -152,13 +155,14 @@ def build_grid(headers: Iterable[InstanceHeader]) -> Grid:
         _refuse_shift([item.cell for item in counting], normal_of(axes))
     if source == TRIGGER_TIME:
         _refuse_stray_time([counting for counting, _ in split])
-    return arranged_grid(
+    grid = arranged_grid(
         _arranged([counting for counting, _ in split]),
         axes,
         declared,
         notes=(*_note_on_times(source), *_note_on_repeats(left_out)),
         left_out=left_out,
     )
+    return replace(grid, times_are_estimates=source != TRIGGER_TIME)
 
 
 def arranged_grid(

@@ -169,6 +169,7 @@ AHA_SEGMENTS: Mapping[int, Code] = {
         start=1,
     )
 }
+_THICKENING = Code("wall_thickening", PRIVATE_SCHEME, "Wall Thickening per AHA segment")
 _TRANSMURALITY = Code("transmurality", PRIVATE_SCHEME, "Scar transmurality per AHA segment")
 
 
@@ -180,6 +181,26 @@ def _scar(quantity: str, words: str) -> Mapping[str, Quantity]:
             method=SCAR_METHODS[method],
         )
         for method, short in _SCAR_NAMES.items()
+    }
+
+
+def _wall() -> Mapping[str, Quantity]:
+    """Thickness has a standard code; the phase is that of its group, the segment is the site."""
+    thickness = Code("122445", "DCM", "Wall Thickness")
+    return {
+        **{
+            f"{phase}_wall_thickness_{number}": Quantity(thickness, site=site)
+            for phase in ("ed", "es")
+            for number, site in AHA_SEGMENTS.items()
+        },
+        **{
+            f"wall_thickening_{number}": Quantity(
+                Code(f"wall_thick_{number}", PRIVATE_SCHEME, f"Wall Thickening, segment {number}"),
+                site=site,
+                family=_THICKENING,
+            )
+            for number, site in AHA_SEGMENTS.items()
+        },
     }
 
 
@@ -205,6 +226,8 @@ QUANTITIES: Mapping[str, Quantity] = {
     "rv_sv": Quantity(Code("429483009", "SCT", "RV Stroke Volume")),
     "rv_ef": Quantity(Code("8818-7", "LN", "Right ventricular ejection fraction by MR")),
     "cardiac_output": Quantity(Code("82799009", "SCT", "Cardiac Output")),
+    "lv_peak_ejection_rate": Quantity(Code("122616", "DCM", "Peak Ejection Rate")),
+    "lv_peak_filling_rate": Quantity(Code("122618", "DCM", "Peak Filling Rate")),
     "heart_rate": Quantity(Code("8867-4", "LN", "Heart rate")),
     # PS3.16 TID 3602
     "age": Quantity(Code("121033", "DCM", "Subject Age")),
@@ -229,6 +252,7 @@ QUANTITIES: Mapping[str, Quantity] = {
         Code("infarct_prob", PRIVATE_SCHEME, "Probability of Myocardial Infarction")
     ),
     **_transmurality(),
+    **_wall(),
 }
 
 UNITS: Mapping[str, Code] = {
@@ -244,6 +268,8 @@ UNITS: Mapping[str, Code] = {
         "m": "meter",
         "kg": "kilogram",
         "ml/m2": "milliliter per square meter",
+        "mm": "millimeter",
+        "ml/s": "milliliter per second",
         "g/m2": "gram per square meter",
         "l/min/m2": "liter per minute per square meter",
         "1": "no units",

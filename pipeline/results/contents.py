@@ -5,7 +5,7 @@ late enhancement study has is told here.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -40,6 +40,9 @@ from pipeline.results.codes import (
     in_report,
 )
 from pipeline.results.normal_ranges import Assessment, assess
+from pipeline.stages.biomarkers import WALL
+from pipeline.stages.curve import PEAK_RATES
+from pipeline.stages.wall import LITTLE_THICKENING_MM, little_thickening
 
 _CINE = "Cine short-axis analysis"
 _LGE = "Late enhancement short-axis analysis"
@@ -85,12 +88,16 @@ class StructureGroup:
 
 @dataclass(frozen=True, slots=True)
 class DerivedGroup:
-    """Quantities that stand in a group without a mask; `of_patient` those of the demographics."""
+    """Quantities that stand in a group without a mask; `of_patient` those of the demographics.
+
+    Those of one cardiac phase name it.
+    """
 
     title: str
     site: Code | None
     biomarkers: tuple[str, ...]
     of_patient: bool = False
+    phase: KeyPhase | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +184,7 @@ def _cine(case: CineCase) -> Contents:
             StructureGroup(END_SYSTOLE, RV_CAVITY, ("rv_esv",)),
         ),
         derived=(*CINE_DERIVED, PATIENT),
-        findings=(),
+        findings=(*_little_thickening(case.biomarkers),),
         comments=(*_cine_method(case), *_cine_phases(case, phases)),
         biomarkers=case.biomarkers,
         quality=case.quality,
@@ -192,6 +199,7 @@ CINE_DERIVED = (
         (
             *("lv_ef", "lv_sv", "cardiac_output", "cardiac_output_index", "lv_sv_index"),
             *("lv_edv_index", "lv_esv_index", "lv_mass_index"),
+            *PEAK_RATES,
         ),
     ),
     DerivedGroup(
@@ -199,6 +207,9 @@ CINE_DERIVED = (
         RIGHT_VENTRICLE,
         ("rv_ef", "rv_sv", "rv_sv_index", "rv_edv_index", "rv_esv_index"),
     ),
+    DerivedGroup("Wall thickness ED", LV_MYOCARDIUM_SITE, WALL[:17], phase=END_DIASTOLE),
+    DerivedGroup("Wall thickness ES", LV_MYOCARDIUM_SITE, WALL[17:34], phase=END_SYSTOLE),
+    DerivedGroup("Wall thickening", LV_MYOCARDIUM_SITE, WALL[34:]),
 )
 PATIENT = DerivedGroup(
     "Heart rate and body surface area",
@@ -206,6 +217,15 @@ PATIENT = DerivedGroup(
     ("heart_rate", "bsa", "age", "height", "weight"),
     of_patient=True,
 )
+
+
+def _little_thickening(biomarkers: Sequence[Biomarker]) -> Iterator[str]:
+    little = [str(segment) for segment in little_thickening(biomarkers)]
+    if little:
+        yield (
+            f"AHA segments that thicken by less than {LITTLE_THICKENING_MM:g} mm from end diastole "
+            f"to end systole: {', '.join(little)}."
+        )
 
 
 def _cine_method(case: CineCase) -> Iterator[str]:
@@ -256,7 +276,12 @@ def _lge(case: LgeCase) -> Contents:
             StructureGroup(LATE_ENHANCEMENT, NO_REFLOW, ("no_reflow_mass",)),
         ),
         derived=(*LGE_DERIVED, *(() if beside is None else _OF_CINE), PATIENT),
-        findings=(*_no_scar(case), *_infarct(case), *_cine_doubts(case)),
+        findings=(
+            *_no_scar(case),
+            *_infarct(case),
+            *_little_thickening(beside.biomarkers if beside else ()),
+            *_cine_doubts(case),
+        ),
         comments=(*_lge_images(case), *_cine_report(case)),
         biomarkers=case.biomarkers if beside is None else (*case.biomarkers, *beside.biomarkers),
         quality=case.quality if beside is None else (*case.quality, *beside.quality),

@@ -49,11 +49,12 @@ from pipeline.results.codes import (
     SUBJECT_SEX,
     UNITS,
     UPPER_LIMIT,
+    KeyPhase,
     Quantity,
     in_report,
 )
 from pipeline.results.common import ResultBasis, model_of
-from pipeline.results.contents import StructureGroup
+from pipeline.results.contents import DerivedGroup, StructureGroup
 from pipeline.results.normal_ranges import Assessment, Flag
 from pipeline.results.seg import WrittenSegmentation, subject
 from pipeline.results.source import is_citable
@@ -108,9 +109,7 @@ def _structure_groups(
 def _about_structure(group: StructureGroup, basis: ResultBasis) -> dict[str, Any]:
     phase, value = group.phase, group.value
     structure, model = STRUCTURES[value], model_of(group.stage, basis)
-    evaluations = []
-    if phase.code is not None:
-        evaluations.append(QualitativeEvaluation(CARDIAC_CYCLE_PHASE, phase.code))
+    evaluations = [*_phase(phase)]
     if value in _WITH_PAPILLARY_MUSCLES:
         evaluations.append(QualitativeEvaluation(PAPILLARY_MUSCLES, PAPILLARY_INCLUDED))
     return {
@@ -164,7 +163,7 @@ def _derived_groups(basis: ResultBasis, found: Mapping[str, Biomarker]) -> Itera
             tracking_identifier=_tracking(basis, about.title),
             finding_sites=[FindingSite(about.site)] if about.site else None,
             measurements=_measurements(biomarkers, basis),
-            qualitative_evaluations=_sex(basis) if about.of_patient else None,
+            qualitative_evaluations=[*_phase(about.phase), *_sex(basis, about)],
         )
         yield _with_texts(group, biomarkers, basis)
 
@@ -173,9 +172,15 @@ def _tracking(basis: ResultBasis, what: str) -> TrackingIdentifier:
     return TrackingIdentifier(uid=tracking_uid(basis.context.series_seed, what), identifier=what)
 
 
-def _sex(basis: ResultBasis) -> list[QualitativeEvaluation]:
+def _phase(phase: KeyPhase | None) -> Iterator[QualitativeEvaluation]:
+    if phase is not None and phase.code is not None:
+        yield QualitativeEvaluation(CARDIAC_CYCLE_PHASE, phase.code)
+
+
+def _sex(basis: ResultBasis, about: DerivedGroup) -> Iterator[QualitativeEvaluation]:
     sex = basis.contents.demographics.sex
-    return [QualitativeEvaluation(SUBJECT_SEX, SEXES[sex])] if sex else []
+    if about.of_patient and sex:
+        yield QualitativeEvaluation(SUBJECT_SEX, SEXES[sex])
 
 
 def _measurements(biomarkers: Sequence[Biomarker], basis: ResultBasis) -> list[Measurement]:

@@ -87,13 +87,14 @@ def _statements(basis: ResultBasis) -> Iterator[ContentItem]:
     case, contents = basis.case, basis.contents
     for sentence in contents.findings:
         yield _text(FINDING, sentence)
-    doubts = [*_doubts(case.quality)]
-    for note in case.stack.missing:
-        if not any(note in doubt for doubt in doubts):
-            doubts.append(f"Image stack: {note}.")
-    for doubt in doubts:
+    for doubt in doubts(case):
         yield _text(FINDING, doubt)
-    told = (*_passed(case.quality), *contents.comments, *_slices(case), *range_notes(contents))
+    told = (
+        *_passed(case.quality),
+        *contents.comments,
+        *measured_slices(case),
+        *range_notes(contents),
+    )
     for sentence in (f"Demographics used: {contents.demographics}.", *told):
         yield _text(COMMENT, sentence)
     yield CodeContentItem(PAPILLARY_MUSCLES, PAPILLARY_INCLUDED, RelationshipTypeValues.CONTAINS)
@@ -107,7 +108,8 @@ def _text(name: Code, sentence: str) -> TextContentItem:
     return TextContentItem(name, sentence, RelationshipTypeValues.CONTAINS)
 
 
-def _slices(case: Case) -> Iterator[str]:
+def measured_slices(case: Case) -> Iterator[str]:
+    """Which slices were measured."""
     if case.relevance is None:
         return
     relevant = case.relevance.relevant
@@ -115,8 +117,8 @@ def _slices(case: Case) -> Iterator[str]:
     yield f"Slices that show the left ventricle and were measured: {chosen} of {len(relevant)}."
 
 
-def range_notes(contents: Contents) -> Iterator[str]:
-    """Whose normal ranges are given, and which numbers are not judged by one, and why not."""
+def range_notes(contents: Contents, *, named: bool = True) -> Iterator[str]:
+    """Whose normal ranges are given, and why numbers are not judged by one; which, if `named`."""
     shown = [one.range for one in contents.assessments.values() if one.range is not None]
     for of in dict.fromkeys((one.people, one.convention, one.source) for one in shown):
         yield f"Normal ranges are those of {of[0]}, {of[1]} ({of[2]})."
@@ -126,13 +128,21 @@ def range_notes(contents: Contents) -> Iterator[str]:
         if one.name in FUNCTION and one.value is not None and reason:
             unjudged.setdefault(reason, []).append(QUANTITIES[one.name].code.meaning)
     for reason, names in unjudged.items():
-        yield f"Not judged by a normal range, because {reason}: {', '.join(names)}."
+        if named:
+            yield f"Not judged by a normal range, because {reason}: {', '.join(names)}."
+        else:
+            yield f"Where there is no flag: {reason}."
 
 
-def _doubts(findings: tuple[QualityFinding, ...]) -> Iterator[str]:
-    for finding in findings:
-        if finding.verdict is not Verdict.OK:
-            yield f"{_title(finding)}, {_VERDICTS[finding.verdict]}: {finding.reason}."
+def doubts(case: Case) -> list[str]:
+    """What the checks say against the numbers, and what is missing from the stack."""
+    said = [
+        f"{_title(finding)}, {_VERDICTS[finding.verdict]}: {finding.reason}."
+        for finding in case.quality
+        if finding.verdict is not Verdict.OK
+    ]
+    missing = [note for note in case.stack.missing if not any(note in one for one in said)]
+    return [*said, *(f"Image stack: {note}." for note in missing)]
 
 
 def _passed(findings: tuple[QualityFinding, ...]) -> Iterator[str]:

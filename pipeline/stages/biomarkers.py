@@ -22,6 +22,7 @@ from pipeline.case import (
     UInt8,
 )
 from pipeline.patient import body_surface_area, heart_rate
+from pipeline.stages.curve import PEAK_RATES, peak_rates
 
 MYOCARDIAL_DENSITY_G_PER_ML = 1.055
 
@@ -29,6 +30,7 @@ MYOCARDIAL_DENSITY_G_PER_ML = 1.055
 LV_STROKE = (
     *("lv_sv", "lv_ef", "cardiac_output"),
     *("lv_sv_index", "cardiac_output_index"),
+    *PEAK_RATES,
 )
 RV_STROKE = ("rv_sv", "rv_ef", "rv_sv_index")
 RV = ("rv_edv", "rv_esv", "rv_edv_index", "rv_esv_index", *RV_STROKE)
@@ -37,7 +39,13 @@ FUNCTION = (
     *("lv_edv", "lv_esv", "lv_edv_index", "lv_esv_index", *LV_STROKE, *LV_MASS),
     *RV,
 )
-VOLUMETRIC = FUNCTION
+# Mean thickness of the wall, and how much it thickens, per AHA segment.
+WALL = tuple(
+    f"{quantity}_{segment}"
+    for quantity in ("ed_wall_thickness", "es_wall_thickness", "wall_thickening")
+    for segment in range(1, 18)
+)
+VOLUMETRIC = (*FUNCTION, *WALL)
 
 _INDEXED_UNITS: Mapping[str, str] = {"ml": "ml/m2", "g": "g/m2", "l/min": "l/min/m2"}
 
@@ -68,7 +76,13 @@ class Quantify:
         return replace(
             case,
             volume_curve_ml={"lv": lv, "rv": rv},
-            biomarkers=(*measured, rate, area, *_indexed(measured, area)),
+            biomarkers=(
+                *measured,
+                *peak_rates(lv, stack),
+                rate,
+                area,
+                *_indexed(measured, area),
+            ),
         )
 
 

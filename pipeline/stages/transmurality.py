@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from pipeline.aha import (
+    APEX_NOT_SHOWN,
     NO_INSERTION,
     aha_segments,
     insertion_angles,
@@ -19,7 +20,6 @@ from pipeline.results.source import frame_of_reference_uid
 from pipeline.stages.coverage import apex_is_last
 
 TRANSMURALITY = tuple(f"transmurality_{number}" for number in range(1, 18))
-_APEX = "segment 17 is not assessed: a short-axis stack does not show the apex"
 
 
 class MeasureTransmurality:
@@ -66,5 +66,5 @@ def _biomarker(name: str, share: float | None, reason: str) -> Biomarker:
     if share is not None:
         return Biomarker(name, 100 * share, "%")
     if name == TRANSMURALITY[-1]:
-        return Biomarker(name, None, "%", _APEX)
+        return Biomarker(name, None, "%", APEX_NOT_SHOWN)
     return Biomarker(name, None, "%", reason or "the stack shows no wall of this segment")

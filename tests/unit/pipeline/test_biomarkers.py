@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from models.synthetic.cine import synthesise_cine
 from pipeline.case import LV_CAVITY, LV_MYOCARDIUM, RV_CAVITY, CineCase, Phases, Segmentation
-from pipeline.stages.biomarkers import VOLUMETRIC, Quantify, volume_curve_ml
+from pipeline.stages.biomarkers import VOLUMETRIC, WALL, Quantify, volume_curve_ml
+from pipeline.stages.curve import PEAK_RATES
 from pipeline.stages.quality import CheckQuality
 from tests.unit.pipeline.cine_cases import (
     ADULT,
@@ -30,8 +31,11 @@ UNITS = {
     "lv_mass_index": "g/m2",
     "cardiac_output": "l/min",
     "cardiac_output_index": "l/min/m2",
+    "lv_peak_ejection_rate": "ml/s",
+    "lv_peak_filling_rate": "ml/s",
     "heart_rate": "/min",
     "bsa": "m2",
+    **dict.fromkeys(WALL, "mm"),
 }
 MEASURED = ("lv_edv", "lv_esv", "lv_sv", "lv_ef", "lv_mass", "rv_edv", "rv_esv", "rv_sv", "rv_ef")
 
@@ -39,7 +43,9 @@ MEASURED = ("lv_edv", "lv_esv", "lv_sv", "lv_ef", "lv_mass", "rv_edv", "rv_esv",
 def quantify(labels, headers=None, **geometry):
     stack = label_stack(labels, headers=headers, **geometry)
     phases = Phases(ed=0, es=min(1, len(labels) - 1))
-    return Quantify()(CineCase(stack, phases=phases, segmentation=Segmentation(labels)))
+    case = Quantify()(CineCase(stack, phases=phases, segmentation=Segmentation(labels)))
+    stated = tuple(one for one in case.biomarkers if one.name not in PEAK_RATES)
+    return replace(case, biomarkers=stated)
 
 
 def blocks(*volumes_px):

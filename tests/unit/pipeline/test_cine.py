@@ -19,7 +19,7 @@ from tests.unit.pipeline.cine_cases import (
     value,
 )
 
-STAGES = ("relevance", "segmentation", "detection", "refinement", "biomarkers", "quality")
+STAGES = ("relevance", "segmentation", "detection", "refinement", "biomarkers", "wall", "quality")
 
 
 def test_the_chain_runs_in_order_and_each_stage_leaves_its_provenance():
@@ -28,14 +28,14 @@ def test_the_chain_runs_in_order_and_each_stage_leaves_its_provenance():
     assert all(record.seconds >= 0 for record in case.provenance)
     names = [tuple(model.name for model in record.models) for record in case.provenance]
     assert names == [
-        ("oracle_localiser",), ("oracle_segmenter",), (), ("oracle_segmenter",), (), ()
+        ("oracle_localiser",), ("oracle_segmenter",), (), ("oracle_segmenter",), (), (), ()
     ]  # fmt: skip
 
 
 def test_stages_without_a_network_compute_on_the_cpu():
     pipeline = replace(oracle_pipeline(), device="cuda")
     devices = [record.device for record in pipeline.run(label_stack(drawn_labels())).provenance]
-    assert devices == ["cuda", "cuda", "cpu", "cuda", "cpu", "cpu"]
+    assert devices == ["cuda", "cuda", "cpu", "cuda", "cpu", "cpu", "cpu"]
 
 
 def test_each_network_is_named_once():

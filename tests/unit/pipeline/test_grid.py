@@ -190,6 +190,8 @@ def test_temporal_position_orders_where_trigger_time_is_absent() -> None:
     assert grid.missing == (
         "trigger times; phases are ordered by temporal position, and stated times are estimates",
     )
+    assert grid.times_are_estimates
+    assert not build_grid(stack_headers(3, 4).values()).times_are_estimates
 
 
 def test_temporal_positions_are_spread_over_a_usual_beat_where_none_is_stated() -> None:

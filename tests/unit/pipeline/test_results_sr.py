@@ -11,11 +11,13 @@ import pytest
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
-from pipeline.case import QualityFinding, Verdict
+from pipeline.aha import APEX_NOT_SHOWN
+from pipeline.case import Biomarker, QualityFinding, Verdict
 from pipeline.results import NODE_MANUFACTURER, write_results
 from pipeline.results.codes import AHA_SEGMENTS, PRIVATE_SCHEME, QUANTITIES, in_report
 from pipeline.results.source import tolerant_headers
 from pipeline.results.statements import CHECK_TITLES
+from pipeline.stages.biomarkers import WALL
 from tests.unit.pipeline.cine_cases import OracleRegressor, drawn_case
 from tests.unit.pipeline.lge_cases import lge_case
 from tests.unit.pipeline.result_cases import (
@@ -145,8 +147,56 @@ def test_sites_of_segments_are_those_of_the_context_group():
 
 
 def test_no_two_quantities_share_a_code_or_a_name():
-    assert len({q.code.value for q in QUANTITIES.values()}) == len(QUANTITIES)
-    assert len({q.code.meaning for q in QUANTITIES.values()}) == len(QUANTITIES)
+    """But wall thickness, which site and group tell apart."""
+    told = [q for q in QUANTITIES.values() if q.code != codes.DCM.WallThickness]
+    assert len(told) == len(QUANTITIES) - 2 * 17
+    assert len({q.code.value for q in told}) == len(told)
+    assert len({q.code.meaning for q in told}) == len(told)
+
+
+def wall_biomarkers():
+    """Thickness n mm at ED, 1.5 n at ES; the wall of segment 5 is open, 17 is not assessed."""
+    for name in WALL:
+        segment = int(name.split("_")[-1])
+        share = {"ed": 1, "es": 1.5, "wall": 0.5}[name.split("_")[0]]
+        reason = {5: "the wall of segment 5 is open", 17: APEX_NOT_SHOWN}.get(segment)
+        yield Biomarker(name, None if reason else share * segment, "mm", reason)
+
+
+def test_wall_thickness_is_stated_by_phase_and_segment(tmp_path):
+    case = make_case()
+    item = report(replace(case, biomarkers=(*case.biomarkers, *wall_biomarkers())))
+    sr = reread(item)
+    by_title = {tracking(group): group for group in groups(sr)}
+    sites = {code.value: number for number, code in AHA_SEGMENTS.items()}
+    for title, code, share, phase in (
+        ("Wall thickness ED", "122445", 1, "416190007"),
+        ("Wall thickness ES", "122445", 1.5, "416430001"),
+        ("Wall thickening", None, 0.5, None),
+    ):
+        items = by_title[title].ContentSequence
+        numbers = [i for i in items if i.ValueType == "NUM"]
+        found = {
+            sites[child.value.value]: number.value
+            for number in numbers
+            for child in number.ContentSequence
+            if child.name == codes.SCT.FindingSite
+        }
+        assert found == {n: pytest.approx(share * n, abs=0.06) for n in range(1, 17) if n != 5}
+        assert {number.name.value for number in numbers} == {code} or code is None
+        assert {number.unit.value for number in numbers} == {"mm"}
+        phases = [i.value.value for i in items if i.name.value == "246092007"]
+        assert phases == ([phase] if phase else [])
+        reasons = [i.value for i in items if i.ValueType == "TEXT" and "Not computed" in i.value]
+        assert reasons == [
+            "Not computed: the wall of segment 5 is open",
+            f"Not computed: {APEX_NOT_SHOWN}",
+        ]
+    little = (
+        "AHA segments that thicken by less than 2 mm from end diastole to end systole: 1, 2, 3."
+    )
+    assert little in statements(sr)
+    assert conformance_errors(item, tmp_path) == []
 
 
 def test_what_is_indexed_is_named_so_in_any_viewer(tmp_path):
