@@ -1,18 +1,45 @@
-"""One A4 page of a result, drawn."""
+"""One A4 page of a result: what it is, the patient, doubts, numbers, pictures, origin.
+
+Everything on it stands in the structured report too, with the same digits.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
-from pipeline.results.codes import QUANTITIES, in_report
-from pipeline.results.common import DISCLAIMER, ResultBasis
+from pipeline.case import Biomarker, CineCase, LgeCase, Verdict
+from pipeline.results.codes import in_report
+from pipeline.results.common import DISCLAIMER, NODE_MANUFACTURER, ResultBasis, models_of
+from pipeline.results.page_pictures import draw_cine, draw_lge
+from pipeline.results.page_tables import write_function
+from pipeline.results.page_text import (
+    FONT,
+    overall,
+    reasons,
+    shown,
+    shown_date,
+    shown_name,
+)
+from pipeline.results.pen import FAINT, LEFT, RED, RIGHT, Pen
+from pipeline.results.statements import measured_slices, range_notes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 A4_IN = (8.27, 11.69)
 # Whatever an installation sets for itself: the same result gives the same page.
-_STYLE = {"pdf.fonttype": 42, "font.family": "DejaVu Sans", "font.size": 8.0}
+_STYLE = {"pdf.fonttype": 42, "font.family": FONT, "text.parse_math": False}
+
+_MOST_REASONS = 7
+_CHARACTERS = 124  # of 7 points in a line
+_SMALL_CHARACTERS, _SMALL_LINE = 145, 0.85  # of 6 points, and their height in lines
+_BOTTOM = 0.012
+_CONVENTIONS = (
+    "Papillary muscles and trabeculae count to the cavity. Wall thickness by the centreline "
+    "method, AHA segments from the insertions of the right ventricle."
+)
+_VERDICT_COLOURS = {Verdict.OK: "#2e7d32", Verdict.REVIEW: "#9a6700", Verdict.WITHHELD: RED}
 
 
 @contextmanager
@@ -22,11 +49,105 @@ def draw_sheet(basis: ResultBasis) -> Iterator["Figure"]:
     from matplotlib.figure import Figure
 
     with style.context(["default", _STYLE]):
-        figure = Figure(figsize=A4_IN)
-        figure.text(0.06, 0.97, DISCLAIMER, fontweight="bold")
-        for row, one in enumerate(basis.contents.biomarkers):
-            said = "not computed" if one.value is None else in_report(one.value, one.unit)
-            y = 0.93 - 0.014 * row
-            figure.text(0.06, y, QUANTITIES[one.name].code.meaning)
-            figure.text(0.5, y, f"{said} {one.unit}")
+        figure = Figure(figsize=A4_IN, facecolor="white")
+        pen = Pen(figure, 0.975)
+        _write_head(pen, basis)
+        _write_reasons(pen, basis)
+        write_function(pen, basis)
+        if isinstance(basis.case, CineCase):
+            draw_cine(pen, basis.case)
+        if isinstance(basis.case, LgeCase):
+            draw_lge(pen, basis, basis.case)
+        _write_origin(pen, basis)
         yield figure
+
+
+def _write_head(pen: Pen, basis: ResultBasis) -> None:
+    context, patient, of = basis.context, basis.patient_study, basis.contents.demographics
+    pen.write(DISCLAIMER, size=8, fontweight="bold", color=RED)
+    pen.down(1.8)
+    pen.write("Cardiac MR", size=15, fontweight="bold")
+    pen.write(shown(context.institution), x=RIGHT, size=8, ha="right")
+    pen.down(2.1)
+    pen.write(basis.contents.analysis, size=9, color=FAINT)
+    pen.write(f"Study of {shown_date(patient.StudyDate)}", x=RIGHT, size=8, ha="right")
+    pen.down(1.6)
+    pen.rule()
+    facts = {one.name: one for one in basis.contents.biomarkers}
+    pen.write("Name", color=FAINT)
+    pen.write(_cut(shown_name(str(patient.PatientName)), 80), x=LEFT + 0.075)
+    pen.down(1.15)
+    columns = (
+        (
+            ("ID", _cut(shown(patient.PatientID) or "not stated", 36)),
+            ("Born", shown_date(patient.PatientBirthDate)),
+            ("Accession", _cut(shown(patient.AccessionNumber) or "not stated", 36)),
+        ),
+        (
+            ("Sex", {"M": "male", "F": "female"}.get(of.sex or "", "unknown")),
+            ("Age", _fact(of.age, "years")),
+        ),
+        (
+            ("Height, weight", f"{_fact(of.height, 'm')}, {_fact(of.weight, 'kg')}"),
+            ("BSA (Mosteller)", _fact(facts.get("bsa"), "m²")),
+            ("Heart rate", _fact(facts.get("heart_rate"), "/min")),
+        ),
+    )
+    top = pen.y
+    for x, indent, rows in zip((LEFT, 0.47, 0.68), (0.075, 0.05, 0.115), columns, strict=True):
+        pen.y = top
+        for name, value in rows:
+            pen.write(name, x=x, color=FAINT)
+            pen.write(value, x=x + indent)
+            pen.down(1.15)
+    pen.down(0.2)
+    pen.rule()
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def _fact(fact: Biomarker | None, unit: str) -> str:
+    if fact is None or fact.value is None:
+        return "unknown"
+    return f"{in_report(fact.value, fact.unit)} {unit}"
+
+
+def _write_reasons(pen: Pen, basis: ResultBasis) -> None:
+    """Write the verdict and the plain reasons for it, as many as there is room for."""
+    verdict, words = overall(basis.case, basis)
+    pen.write("●", size=9, color=_VERDICT_COLOURS[verdict])
+    pen.write(words, x=LEFT + 0.02, size=8.5, fontweight="bold")
+    pen.down(1.5)
+    lines = [
+        line
+        for reason in reasons(basis)
+        for line in wrap(reason, _CHARACTERS, subsequent_indent="   ")
+    ]
+    if len(lines) > _MOST_REASONS:
+        left = len(lines) - _MOST_REASONS + 1
+        lines = [*lines[: _MOST_REASONS - 1], f"{left} more lines stand in the structured report."]
+    for line in lines:
+        pen.write(line, x=LEFT + 0.02)
+        pen.down()
+    pen.down(0.3)
+    pen.rule()
+
+
+def _write_origin(pen: Pen, basis: ResultBasis) -> None:
+    """Write what made the numbers and how they are meant, as far as there is room."""
+    pen.rule()
+    context, contents = basis.context, basis.contents
+    models = ", ".join(f"{one.name} {one.version}" for one in models_of(basis.case))
+    made = context.local_time.strftime("%Y-%m-%d %H:%M %Z")
+    paragraphs = (
+        (f"{NODE_MANUFACTURER} {context.software_version}, {made}. Networks: {models}.",),
+        (*range_notes(contents, named=False), _CONVENTIONS),
+        (*contents.comments, *measured_slices(basis.case)),
+    )
+    lines = [line for texts in paragraphs for line in wrap(" ".join(texts), _SMALL_CHARACTERS)]
+    room = int((pen.y - _BOTTOM) / pen.height_of(_SMALL_LINE))
+    for line in lines[:room]:
+        pen.write(line, size=6, color=FAINT)
+        pen.down(_SMALL_LINE)

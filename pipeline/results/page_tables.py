@@ -1,0 +1,95 @@
+"""Tables of the page: function beside its normal ranges, and scar by each method."""
+
+from collections.abc import Sequence
+
+from pipeline.case import Biomarker
+from pipeline.results.codes import in_report
+from pipeline.results.common import ResultBasis
+from pipeline.results.normal_ranges import Assessment, Flag
+from pipeline.results.page_text import SHORT
+from pipeline.results.pen import FAINT, RED, Pen
+
+_LV_ROWS = (
+    *("lv_edv", "lv_esv", "lv_sv", "lv_ef", "cardiac_output", "lv_mass"),
+    *("lv_peak_ejection_rate", "lv_peak_filling_rate"),
+)
+_RV_ROWS = ("rv_edv", "rv_esv", "rv_sv", "rv_ef")
+# Left edges of the columns: name, value, range, flag, index, its range, its flag.
+_COLUMNS = (0.07, 0.27, 0.38, 0.475, 0.59, 0.735, 0.845)
+_SCAR_ROWS = (
+    ("By network", "scar_mass_network", "scar_percent_network"),
+    ("Above remote + 2 SD", "scar_mass_2sd", "scar_percent_2sd"),
+    ("Above remote + 5 SD", "scar_mass_5sd", "scar_percent_5sd"),
+    ("Full width at half maximum", "scar_mass_fwhm", "scar_percent_fwhm"),
+    ("No-reflow, within the scar", "no_reflow_mass", None),
+    ("LV mass, scar included", "lge_lv_mass", None),
+    ("Probability of infarction", "infarct_probability", None),
+)
+
+
+def write_function(pen: Pen, basis: ResultBasis) -> None:
+    """Write volumes, mass and function with their normal ranges, where any are known."""
+    if not basis.contents.assessments.keys() & {*_LV_ROWS, *_RV_ROWS}:
+        return
+    heads = ("", "Value", "Normal", "", "Indexed to BSA", "Normal", "")
+    for x, head in zip(_COLUMNS, heads, strict=True):
+        pen.write(head, x=x, size=6.5, color=FAINT)
+    pen.down(1.1)
+    for title, rows in (("Left ventricle", _LV_ROWS), ("Right ventricle", _RV_ROWS)):
+        found = [name for name in rows if name in basis.contents.assessments]
+        if found:
+            pen.write(title, size=7.5, fontweight="bold")
+            pen.down(1.25)
+            for name in found:
+                _write_row(pen, basis, name)
+            pen.down(0.25)
+    pen.rule()
+
+
+def _write_row(pen: Pen, basis: ResultBasis, name: str) -> None:
+    pen.write(SHORT[name], x=_COLUMNS[0] + 0.01, size=7.5)
+    for one, columns in ((name, _COLUMNS[1:4]), (f"{name}_index", _COLUMNS[4:7])):
+        assessment = basis.contents.assessments.get(one)
+        if assessment is not None:
+            _write_number(pen, basis, one, assessment, columns)
+    pen.down(1.2)
+
+
+def _write_number(
+    pen: Pen, basis: ResultBasis, name: str, assessment: Assessment, columns: Sequence[float]
+) -> None:
+    value, limits, flag = columns
+    biomarker = next(one for one in basis.contents.biomarkers if one.name == name)
+    is_out = assessment.flag in (Flag.LOW, Flag.HIGH)
+    _write_value(pen, biomarker, value, **({"fontweight": "bold", "color": RED} if is_out else {}))
+    if assessment.range is not None:
+        text = f"{assessment.range.lower:g} to {assessment.range.upper:g}"
+        pen.write(text, x=limits, size=7.5, color=FAINT)
+    words = {Flag.LOW: "▼ low", Flag.HIGH: "▲ high", Flag.NORMAL: "normal", None: ""}
+    colour = FAINT if assessment.flag is Flag.NORMAL else RED
+    pen.write(words[assessment.flag], x=flag, size=7.5, color=colour)
+
+
+def _write_value(pen: Pen, biomarker: Biomarker, x: float, **look: str) -> None:
+    if biomarker.value is None:
+        look, said = {"color": FAINT, "style": "italic"}, "not computed"
+    else:
+        unit = biomarker.unit.replace("m2", "m²").replace("1", "")
+        said = f"{in_report(biomarker.value, biomarker.unit)} {unit}"
+    pen.write(said, x=x, size=7.5, **look)
+
+
+def write_scar(pen: Pen, basis: ResultBasis) -> None:
+    """Write the scar by each method, and what it is a part of."""
+    found = {one.name: one for one in basis.contents.biomarkers}
+    for x, head in zip(_COLUMNS, ("Late enhancement", "Mass", "Share of LV mass"), strict=False):
+        is_title = x == _COLUMNS[0]
+        look = {"fontweight": "bold"} if is_title else {"color": FAINT}
+        pen.write(head, x=x, size=7.5 if is_title else 6.5, **look)
+    pen.down(1.25)
+    for words, *names in _SCAR_ROWS:
+        pen.write(words, x=_COLUMNS[0] + 0.01, size=7.5)
+        for x, name in zip(_COLUMNS[1:], names, strict=False):
+            if name in found:
+                _write_value(pen, found[name], x)
+        pen.down(1.2)

@@ -1,0 +1,124 @@
+"""Text of the page: what its font can draw, and what it says in few words."""
+
+import unicodedata
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.case import Biomarker, Case, Verdict
+from pipeline.results.codes import QUANTITIES
+from pipeline.results.statements import doubts
+
+if TYPE_CHECKING:
+    from pipeline.results.common import ResultBasis
+
+FONT = "DejaVu Sans"
+AS_IN_VIEWER = "as in the viewer"
+SHORT: Mapping[str, str] = {
+    "lv_edv": "EDV",
+    "lv_esv": "ESV",
+    "lv_sv": "Stroke volume",
+    "lv_ef": "Ejection fraction",
+    "lv_mass": "Mass",
+    "cardiac_output": "Cardiac output",
+    "lv_peak_ejection_rate": "Peak ejection rate",
+    "lv_peak_filling_rate": "Peak filling rate",
+    "rv_edv": "EDV",
+    "rv_esv": "ESV",
+    "rv_sv": "Stroke volume",
+    "rv_ef": "Ejection fraction",
+}
+_MOST_NAMES = 5
+_OVERALL: Mapping[Verdict, str] = {
+    Verdict.OK: "Automatic checks found nothing against the numbers",
+    Verdict.REVIEW: "To be reviewed",
+    Verdict.WITHHELD: "To be reviewed, some numbers are withheld",
+}
+
+
+def shown_name(name: str) -> str:
+    """Name of a person (VR PN, PS3.5 6.2.1) in those of its scripts that can be drawn."""
+    groups = [_spoken(group) for group in name.split("=")]
+    drawn = [group for group in groups if group and is_drawable(group)]
+    if drawn:
+        return " / ".join(dict.fromkeys(drawn))
+    return AS_IN_VIEWER if any(groups) else "not stated"
+
+
+def shown(text: str) -> str:
+    """A text as it stands, or where it can be read."""
+    composed = unicodedata.normalize("NFC", text)
+    return composed if is_drawable(composed) else AS_IN_VIEWER
+
+
+def shown_date(value: str) -> str:
+    """A date (VR DA) as year-month-day."""
+    return f"{value[:4]}-{value[4:6]}-{value[6:8]}" if len(value) == 8 else "not stated"
+
+
+def is_drawable(text: str) -> bool:
+    """Whether the font holds every character, and in the order in which they are written."""
+    glyphs = _glyphs()
+    return all(
+        ord(character) in glyphs
+        and unicodedata.bidirectional(character) not in ("R", "AL")
+        and character.isprintable()
+        for character in text
+    )
+
+
+@cache
+def _glyphs() -> frozenset[int]:
+    from matplotlib import get_data_path
+    from matplotlib.font_manager import get_font
+
+    path = Path(get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
+    return frozenset(get_font(path).get_charmap())
+
+
+def _spoken(group: str) -> str:
+    """Family name, then the others, of one component group."""
+    family, *others = unicodedata.normalize("NFC", group).strip().split("^")
+    rest = " ".join(part.strip() for part in others if part.strip())
+    return ", ".join(part for part in (family.strip(), rest) if part)
+
+
+def overall(case: Case, basis: "ResultBasis") -> tuple[Verdict, str]:
+    """Judge the result as a whole by the worst of its checks."""
+    found = {finding.verdict for finding in basis.contents.quality}
+    worst = next(
+        (one for one in (Verdict.WITHHELD, Verdict.REVIEW) if one in found or _withheld(one, case)),
+        Verdict.OK,
+    )
+    return worst, _OVERALL[worst]
+
+
+def _withheld(verdict: Verdict, case: Case) -> bool:
+    """Whether a number of function has none, whatever the checks say."""
+    return verdict is Verdict.WITHHELD and any(
+        one.withheld for one in case.biomarkers if one.name in SHORT
+    )
+
+
+def reasons(basis: "ResultBasis") -> Iterator[str]:
+    """What speaks against numbers, and why some are not there; the gravest first."""
+    contents = basis.contents
+    yield from contents.findings
+    not_computed = _not_computed(contents.biomarkers)
+    for reason, names in not_computed.items():
+        more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+        yield f"Not computed, because {reason}: {', '.join(names[:_MOST_NAMES])}{more}."
+    for doubt in doubts(basis.case):
+        if not any(reason in doubt for reason in not_computed):
+            yield doubt
+
+
+def _not_computed(biomarkers: tuple[Biomarker, ...]) -> Mapping[str, list[str]]:
+    """Withheld numbers by reason; segments of the wall show theirs in the bullseye."""
+    grouped: dict[str, list[str]] = {}
+    for one in biomarkers:
+        by_segment = one.name.rpartition("_")[2].isdigit()
+        if one.withheld and not by_segment:
+            grouped.setdefault(one.withheld, []).append(QUANTITIES[one.name].code.meaning)
+    return grouped

@@ -1,0 +1,407 @@
+"""The page: what stands on it, that it all has room, and the two objects that hold it."""
+
+import io
+import re
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pydicom
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex
+from matplotlib.patches import Wedge
+
+from models.synthetic.cine import synthesise_cine
+from pipeline.aha import APEX_NOT_SHOWN
+from pipeline.case import Biomarker, LgeCase, QualityFinding, Verdict
+from pipeline.results import write_results
+from pipeline.results.codes import in_report
+from pipeline.results.common import DISCLAIMER, ResultBasis
+from pipeline.results.page import FREE_SHARE, encapsulated_pdf, page_pdf, secondary_capture
+from pipeline.results.page_text import shown, shown_name
+from pipeline.results.panels import draw_bullseye
+from pipeline.results.pen import RED
+from pipeline.results.sheet import A4_IN, draw_sheet
+from pipeline.results.source import patient_study, tolerant_headers
+from pipeline.stages.biomarkers import WALL
+from pipeline.stages.transmurality import TRANSMURALITY
+from tests.unit.pipeline.lge_cases import lge_case
+from tests.unit.pipeline.result_cases import (
+    CONTEXT,
+    VALUES,
+    conformance_errors,
+    encoded,
+    make_case,
+    with_context,
+)
+
+
+def basis_of(case, context=CONTEXT):
+    with tolerant_headers():
+        return ResultBasis(case, context, patient_study(case.stack)[0])
+
+
+def walls(mm=8.0, **other):
+    """Wall biomarkers: 8 mm thick, 3 mm thicker at ES, but for those named."""
+    for name in WALL:
+        value = other.get(name, 3.0 if "thickening" in name else mm)
+        unknown = APEX_NOT_SHOWN if name.endswith("_17") else None
+        yield Biomarker(name, None if unknown else value, "mm", unknown)
+
+
+def cine_case(*, withheld=None, header=None, **other):
+    """A case with everything on the page, on images of a synthetic heart."""
+    case = make_case(header=header, withheld=withheld)
+    return replace(case, biomarkers=(*case.biomarkers, *walls(**other)))
+
+
+def doubtful_case():
+    """Everything is doubted at length, and much is withheld for long reasons."""
+    long = "the reason goes on for longer than any that the node gives of its own accord, " * 3
+    withheld = {name: f"{long}{name[0]}" for name in VALUES if "edv" in name or "mass" in name}
+    case = cine_case(withheld=withheld, header={"PatientName": "N" * 60 + "^" + "M" * 60})
+    doubts = tuple(QualityFinding(f"check_{n}", Verdict.REVIEW, f"{n}: {long}") for n in range(12))
+    return replace(case, quality=(*case.quality, *doubts))
+
+
+def joined_case() -> LgeCase:
+    """Late enhancement with scar in all segments and a long report beside it."""
+    case = lge_case()
+    found = tuple(
+        replace(one, value=5.0 * number, withheld=None)
+        if one.name in TRANSMURALITY[:16] and (number := TRANSMURALITY.index(one.name) + 1)
+        else one
+        for one in case.biomarkers
+    )
+    return replace(case, biomarkers=found)
+
+
+CASES = {
+    "cine": cine_case,
+    "doubtful": doubtful_case,
+    "late enhancement": joined_case,
+    "late enhancement alone": lge_case,
+    "nothing found": lambda: replace(make_case(), phases=None, segmentation=None, relevance=None),
+    "no mask": lambda: make_case(labels=np.zeros_like(make_case().segmentation.labels)),
+}
+
+
+@cache
+def texts_of(name):
+    return tuple(texts(CASES[name]()))
+
+
+def texts(case, context=CONTEXT):
+    """Every text on the page, from the top down, and from left to right."""
+    with draw_sheet(basis_of(case, context)) as figure:
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        placed = [
+            (item.get_window_extent(), item.get_text())
+            for axes in (figure, *figure.axes)
+            for item in axes.texts
+            if item.get_text()
+        ]
+        placed += [
+            (axes.title.get_window_extent(), axes.title.get_text())
+            for axes in figure.axes
+            if axes.title.get_text()
+        ]
+    placed.sort(key=lambda item: (-round(item[0].y1), item[0].x0))
+    return [text for _, text in placed]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_everything_has_room_on_the_page(name):
+    with draw_sheet(basis_of(CASES[name]())) as figure:
+        FigureCanvasAgg(figure).draw()
+        width, height = figure.bbox.width, figure.bbox.height
+        for text in (item for part in (figure, *figure.axes) for item in part.texts):
+            box = text.get_window_extent()
+            assert 0.02 * width < box.x0, text.get_text()
+            assert box.x1 < 0.97 * width, text.get_text()
+            assert box.y0 > 0, text.get_text()
+            assert box.y1 < height, text.get_text()
+        for axes in figure.axes:
+            box = axes.get_window_extent()
+            assert 0.01 * height < box.y0 < box.y1 < height
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_lines_do_not_overprint(name):
+    """Rows of text of one column stand clear of each other, and of the pictures."""
+    with draw_sheet(basis_of(CASES[name]())) as figure:
+        FigureCanvasAgg(figure).draw()
+        boxes = [(item.get_window_extent(), item.get_text()) for item in figure.texts]
+        pictures = [axes.get_window_extent() for axes in figure.axes]
+        for n, (box, text) in enumerate(boxes):
+            for other, other_text in boxes[n + 1 :]:
+                apart = box.x1 < other.x0 or other.x1 < box.x0
+                apart = apart or min(box.y1, other.y1) - max(box.y0, other.y0) < 0.35 * box.height
+                assert apart, (text, other_text)
+            for picture in pictures:
+                inside = picture.x0 < box.x1 and box.x0 < picture.x1
+                assert not (inside and picture.y0 < box.y0 + 2 and box.y1 - 2 < picture.y1), text
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_first_text_is_what_the_page_is(name):
+    assert texts_of(name)[0] == DISCLAIMER
+
+
+def test_numbers_stand_beside_their_ranges_with_the_digits_of_the_report():
+    said = texts_of("cine")
+    for name, (value, unit) in VALUES.items():
+        if name not in ("bsa", "heart_rate"):
+            assert f"{in_report(value, unit)} {unit.replace('m2', 'm²')}" in said, name
+    row = said[said.index("151.2 ml") :]
+    assert row[1:3] == ["80 to 175", "normal"]
+    assert "1.87 m²" in said
+    assert "61.0 /min" in said
+    assert any("Petersen 2017" in text for text in said)
+
+
+def test_who_it_is_and_when_stands_in_the_head():
+    said = texts_of("cine")
+    for text in ("Doe, Jane", "ID-1", "1970-01-02", "female", "59 years", "1.70 m, 74.0 kg",
+                 "Study of 2030-01-01", "Test Hospital", "A-1"):  # fmt: skip
+        assert text in said
+
+
+def test_what_is_out_of_range_is_red_and_pointed_at():
+    case = cine_case()
+    changed = {"lv_edv": 200.0, "lv_ef": 30.0}
+    biomarkers = tuple(
+        replace(one, value=changed.get(one.name, one.value)) for one in case.biomarkers
+    )
+    with draw_sheet(basis_of(replace(case, biomarkers=biomarkers))) as figure:
+        colours = {text.get_text(): text.get_color() for text in figure.texts}
+    assert colours["200.0 ml"] == colours["30.0 %"] == RED
+    assert colours["▲ high"] == colours["▼ low"] == RED
+    assert colours["60.5 ml"] != RED
+
+
+@pytest.mark.parametrize(
+    ("quality", "withheld", "words"),
+    [
+        ((), None, "Automatic checks found nothing against the numbers"),
+        ((Verdict.OK,), None, "Automatic checks found nothing against the numbers"),
+        ((Verdict.OK, Verdict.REVIEW), None, "To be reviewed"),
+        ((Verdict.REVIEW, Verdict.WITHHELD), None, "To be reviewed, some numbers are withheld"),
+        ((), {"lv_ef": "no LV"}, "To be reviewed, some numbers are withheld"),
+    ],
+)
+def test_the_verdict_is_the_worst_of_the_checks(quality, withheld, words):
+    findings = tuple(QualityFinding(f"check_{one}", one, "seen") for one in quality)
+    assert words in texts(replace(cine_case(withheld=withheld), quality=findings))
+
+
+def test_what_is_withheld_is_named_with_its_reason():
+    said = texts(cine_case(withheld={"rv_edv": "no RV at ED", "bsa": "PatientSize is absent"}))
+    assert "Not computed, because no RV at ED: Right Ventricular ED Volume." in said
+    assert "Not computed, because PatientSize is absent: BSA." in said
+    assert said.count("not computed") == 1
+    assert "Basal coverage, to be reviewed: the stack may stop inside the LV." in said
+
+
+def test_reasons_beyond_the_room_are_counted():
+    assert any(
+        re.fullmatch(r"\d+ more lines stand in the structured report\.", text)
+        for text in texts_of("doubtful")
+    )
+
+
+def test_ed_and_es_show_their_phase_and_the_wall_is_in_three_bullseyes():
+    said = texts_of("cine")
+    assert "ED: phase 5 of 5, slice 4 of 6" in said
+    assert "ES: phase 2 of 5, slice 4 of 6" in said
+    titles = ("Wall thickness at ED (mm)", "Wall thickness at ES (mm)")
+    assert all(title in said for title in (*titles, "Thickening (mm; < 2 mm in red)"))
+    assert said.count("8.0") == 2 * 16
+    assert said.count("3.0") == 16
+    assert said.count("not\nassessed") == 3
+
+
+def test_late_enhancement_shows_scar_and_transmurality():
+    said = texts_of("late enhancement")
+    assert "Scar transmurality (%)" in said
+    assert all(str(5 * n) in said for n in range(1, 17))
+    assert "Full width at half maximum" in said
+    mass = next(one for one in lge_case().biomarkers if one.name == "scar_mass_network")
+    assert f"{mass.value:.1f} g" in said
+    assert any("no cine of" in text for text in texts_of("late enhancement alone"))
+
+
+def bullseye(values, **look):
+    from matplotlib.figure import Figure
+
+    axes = Figure().add_subplot()
+    draw_bullseye(axes, values, "title", top=10.0, colours="Blues", **look)
+    return axes
+
+
+def test_segments_of_a_bullseye_lie_where_the_heart_has_them():
+    """Anterior above, septum left, base outside (Cerqueira and others)."""
+    axes = bullseye({n: float(n) for n in range(1, 17)}, digits=0)
+    at = {item.get_text(): item.get_position() for item in axes.texts}
+    angles = {n: np.degrees(np.arctan2(at[str(n)][1], at[str(n)][0])) % 360 for n in range(1, 17)}
+    expected = [90, 150, 210, 270, 330, 30] * 2 + [90, 180, 270, 0]
+    assert [angles[n] for n in range(1, 17)] == pytest.approx(expected)
+    radii = [float(np.hypot(*at[str(n)])) for n in (1, 7, 13)]
+    assert radii == sorted(radii, reverse=True)
+    wedges = [patch for patch in axes.patches if isinstance(patch, Wedge)]
+    assert {round(patch.theta2 - patch.theta1) for patch in wedges[:12]} == {60}
+    assert {round(patch.theta2 - patch.theta1) for patch in wedges[12:]} == {90}
+
+
+def test_marked_segments_are_red_and_unknown_ones_grey():
+    axes = bullseye({1: 1.0, 2: 5.0}, marked=(1,))
+    colours = {item.get_text(): item.get_color() for item in axes.texts}
+    assert colours["1.0"] == RED
+    assert colours["5.0"] != RED
+    assert [to_hex(patch.get_edgecolor()) for patch in axes.patches].count(RED) == 1
+    assert [to_hex(patch.get_facecolor()) for patch in axes.patches].count("#eeeeee") == 14 + 1
+    said = [item.get_text() for item in bullseye({}, why_none="no septum").texts]
+    assert "Not computed: no septum." in said
+
+
+def read(item):
+    return pydicom.dcmread(io.BytesIO(encoded(item)))
+
+
+@pytest.mark.parametrize("name", ["cine", "late enhancement"])
+def test_both_objects_conform_to_the_standard(name, tmp_path):
+    basis = basis_of(CASES[name]())
+    for item in (secondary_capture(basis), encapsulated_pdf(basis)):
+        assert conformance_errors(item, tmp_path) == [], item.role
+
+
+def test_the_image_says_that_identity_is_burned_in_and_leaves_the_top_free():
+    item = secondary_capture(basis_of(cine_case()))
+    dataset = read(item)
+    assert item.role == "page"
+    assert dataset.SOPClassUID == pydicom.uid.SecondaryCaptureImageStorage
+    assert (dataset.BurnedInAnnotation, dataset.ConversionType) == ("YES", "WSD")
+    pixels = dataset.pixel_array
+    assert pixels.shape[2] == 3
+    assert FREE_SHARE > 0.15
+    assert np.all(pixels[: round(0.15 * len(pixels))] == 255)
+    page = pixels[round(FREE_SHARE * len(pixels)) :]
+    assert page.shape[0] / page.shape[1] == pytest.approx(A4_IN[1] / A4_IN[0], rel=0.01)
+    assert np.count_nonzero(page.min(axis=2) < 128) > 20_000
+
+
+def test_the_pdf_is_one_a4_page_with_its_fonts():
+    item = encapsulated_pdf(basis_of(cine_case()))
+    dataset = read(item)
+    assert item.role == "pdf"
+    assert dataset.MIMETypeOfEncapsulatedDocument == "application/pdf"
+    content = dataset.EncapsulatedDocument[: dataset.EncapsulatedDocumentLength]
+    assert content.startswith(b"%PDF-")
+    assert content.rstrip().endswith(b"%%EOF")
+    assert len(re.findall(rb"/Type /Page\b", content)) == 1
+    (box,) = re.findall(rb"/MediaBox \[ 0 0 ([\d.]+) ([\d.]+) \]", content)
+    assert [float(side) for side in box] == pytest.approx([595.4, 841.7], abs=0.5)
+    assert b"/FontFile2" in content
+    assert dataset.BurnedInAnnotation == "YES"
+    cited = {reference.ReferencedSOPInstanceUID for reference in dataset.SourceInstanceSequence}
+    stack = cine_case().stack
+    assert cited == {cell.sop_instance_uid for t in (4, 1) for cell in stack.sources[t]}
+
+
+def test_both_lie_in_the_study_with_identities_of_their_own():
+    case = cine_case()
+    basis = basis_of(case)
+    items = (secondary_capture(basis), encapsulated_pdf(basis), *write_results(case, CONTEXT))
+    assert {item.dataset.StudyInstanceUID for item in items} == {"1.2.3.4"}
+    assert {item.dataset.PatientID for item in items} == {"ID-1"}
+    assert len({item.sop_instance_uid for item in items}) == len(items)
+    assert len({item.series_instance_uid for item in items}) == len(items)
+    assert len({item.dataset.SeriesNumber for item in items}) == len(items)
+    later = basis_of(case, with_context(instance_number=2, software_version="0.2.0"))
+    again = secondary_capture(later)
+    assert again.series_instance_uid == items[0].series_instance_uid
+    assert again.sop_instance_uid != items[0].sop_instance_uid
+    assert again.dataset.InstanceNumber == 2
+
+
+def test_equal_input_gives_equal_bytes():
+    for write in (secondary_capture, encapsulated_pdf):
+        first, second = (encoded(write(basis_of(cine_case()))) for _ in range(2))
+        assert first == second
+
+
+def test_a_setting_of_the_installation_does_not_change_the_page():
+    import matplotlib
+
+    plain = page_pdf(basis_of(cine_case()))
+    with matplotlib.rc_context({"font.size": 30, "lines.linewidth": 9, "axes.facecolor": "red"}):
+        assert page_pdf(basis_of(cine_case())) == plain
+
+
+NAMES = {
+    "Latin-1": ("ISO_IR 100", "Müller^Zoë", "Müller, Zoë"),
+    "Greek": ("ISO_IR 126", "Διονυσιος^Νίκος", "Διονυσιος, Νίκος"),
+    "Cyrillic": ("ISO_IR 144", "Иванов^Пётр", "Иванов, Пётр"),
+    "Japanese": (["", "ISO 2022 IR 87"], "Yamada^Tarou=山田^太郎=やまだ^たろう", "Yamada, Tarou"),
+    "kanji alone": ("ISO_IR 192", "=山田^太郎", "as in the viewer"),
+    "UTF-8": ("ISO_IR 192", "Nguyễn^Šárka", "Nguyễn, Šárka"),
+    "Arabic": ("ISO_IR 127", "قباني^لنزار", "as in the viewer"),
+    "dollars": ("ISO_IR 192", "$x^2$^$y$", "$x, 2$ $y$"),
+    "none": ("ISO_IR 192", "", "not stated"),
+}
+
+
+@pytest.mark.parametrize(("declared", "name", "on_page"), NAMES.values(), ids=NAMES)
+def test_a_name_in_any_script_survives_and_is_never_drawn_as_boxes(declared, name, on_page):
+    """A glyph that the font lacks would be a warning, which is an error here."""
+    header = {"SpecificCharacterSet": declared, "PatientName": name}
+    with tolerant_headers():
+        case = cine_case(header=header)
+        items = (
+            secondary_capture(basis_of(case)),
+            encapsulated_pdf(basis_of(case)),
+            *write_results(case, CONTEXT),
+        )
+        assert {str(read(item).PatientName) for item in items} == {name}
+    assert [item.role for item in items] == ["page", "pdf", "seg_ed", "seg_es", "sr"]
+    assert on_page in texts(case)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("Doe^Jane^Q^Dr^", "Doe, Jane Q Dr"),
+        ("Doe", "Doe"),
+        ("^Jane", "Jane"),
+        ("Yamada^Tarou=ヤマダ", "Yamada, Tarou"),
+        ("Ivanov^Ivan=Иванов^Иван", "Ivanov, Ivan / Иванов, Иван"),
+        ("Doe=Doe", "Doe"),
+    ],
+)
+def test_names_are_those_of_people(name, expected):
+    assert shown_name(name) == expected
+
+
+def test_other_text_is_drawn_or_referred_to():
+    assert shown("Ж-12") == "Ж-12"
+    assert shown("e\u0301") == "é"
+    assert shown("病院") == "as in the viewer"
+
+
+def test_a_whole_synthetic_study_has_its_page():
+    """Images of another size than square, with contours and curve."""
+    cine = synthesise_cine(3, phases=5, rows=96, columns=64, pixel_spacing_mm=(1.6, 2.4))
+    case = cine_case()
+    stack = replace(
+        case.stack,
+        frames=cine.frames[:, :6],
+        pixel_spacing_mm=(1.6, 2.4),
+    )
+    labels = replace(case.segmentation, labels=np.ascontiguousarray(cine.labels[:, 3:9]))
+    with draw_sheet(basis_of(replace(case, stack=stack, segmentation=labels))) as figure:
+        ed = figure.axes[1]
+        assert ed.get_aspect() == pytest.approx(1.6 / 2.4)
+        colours = {to_hex(lines.get_edgecolor()[0]) for lines in ed.collections}
+    assert colours == {"#de3c3c", "#46c85a", "#4678eb"}
