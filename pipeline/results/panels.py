@@ -43,9 +43,7 @@ def draw_contours(
 ) -> None:
     """Draw an image [y, x] about the heart with the outlines of its label map [y, x]."""
     row_mm, column_mm = stack.pixel_spacing_mm
-    rows, columns = np.nonzero(labels)
-    top, bottom = rows.min() - _MARGIN_MM / row_mm, rows.max() + _MARGIN_MM / row_mm
-    left, right = columns.min() - _MARGIN_MM / column_mm, columns.max() + _MARGIN_MM / column_mm
+    top, bottom, left, right = _window(labels, stack.pixel_spacing_mm)
     inside = image[max(0, int(top)) : int(bottom) + 1, max(0, int(left)) : int(right) + 1]
     low, high = np.percentile(inside, (1, 99.5))
     axes.imshow(image, cmap="gray", vmin=low, vmax=max(high, low + 1e-6), aspect=row_mm / column_mm)
@@ -57,6 +55,17 @@ def draw_contours(
     axes.set_ylim(min(bottom, image.shape[0] - 0.5), max(top, -0.5))
     axes.set_axis_off()
     axes.set_title(title, fontsize=7, color=INK, pad=3)
+
+
+def _window(
+    labels: UInt8, pixel_spacing_mm: tuple[float, float]
+) -> tuple[float, float, float, float]:
+    """Top, bottom, left and right, in pixels, of a square of mm about what is labelled."""
+    spacing, places = np.array(pixel_spacing_mm), np.argwhere(labels)
+    low, high = places.min(axis=0), places.max(axis=0)
+    half = (((high - low) * spacing).max() / 2 + _MARGIN_MM) / spacing
+    (top, left), (bottom, right) = (low + high) / 2 - half, (low + high) / 2 + half
+    return float(top), float(bottom), float(left), float(right)
 
 
 def draw_curve(axes: "Axes", case: CineCase) -> None:

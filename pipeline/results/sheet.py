@@ -70,7 +70,7 @@ def _write_head(pen: Pen, basis: ResultBasis) -> None:
     pen.write(shown(context.institution), x=RIGHT, size=8, ha="right")
     pen.down(2.1)
     pen.write(basis.contents.analysis, size=9, color=FAINT)
-    pen.write(f"Study of {shown_date(patient.StudyDate)}", x=RIGHT, size=8, ha="right")
+    pen.write(f"Date of study: {shown_date(patient.StudyDate)}", x=RIGHT, size=8, ha="right")
     pen.down(1.6)
     pen.rule()
     facts = {one.name: one for one in basis.contents.biomarkers}

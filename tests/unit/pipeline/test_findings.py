@@ -91,6 +91,21 @@ def test_a_completed_stack_has_every_field_of_the_contract(tmp_path):
     }
 
 
+def test_a_number_stands_beside_its_normal_range_or_the_reason_why_not(tmp_path):
+    entry = as_json(Findings.of([completed()]), tmp_path)["series"][0]
+    beside = {one["name"]: one for one in entry["biomarkers"]}
+    assert beside["lv_ef"]["normal_range"] == {
+        "lower": 51.0,
+        "upper": 71.0,
+        "people": "healthy women of 45 to 74 years",
+        "papillary_muscles": "in cavity",
+        "authority": "Petersen 2017, JCMR 19:18",
+    }
+    assert (beside["lv_ef"]["flag"], beside["lv_ef"]["unjudged"]) == ("normal", None)
+    assert (beside["rv_ef"]["normal_range"], beside["rv_ef"]["flag"]) == (None, None)
+    assert beside["rv_ef"]["unjudged"] == "no normal range is known to the product"
+
+
 def test_a_check_names_the_biomarkers_it_is_about():
     withheld = QualityFinding("mass_plausibility", Verdict.WITHHELD, "", withholds=("lv_mass",))
     review = QualityFinding("rv_known_error", Verdict.REVIEW, "", concerns=("rv_esv", "rv_ef"))
@@ -170,7 +185,7 @@ def test_the_one_completed_stack_stands_at_the_top_level_too(tmp_path):
     for name in ("phases", "volume_curve_ml", "slices", "biomarkers", "quality", "provenance"):
         assert found[name] == measured[name] != [], name
     assert found["files_left_out"] == ["a.txt: no DICOM"]
-    assert found["schema_version"] == "1.2"
+    assert found["schema_version"] == "1.3"
     assert found["software_version"] == SOFTWARE_VERSION
 
 
