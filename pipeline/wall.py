@@ -55,6 +55,9 @@ def wall_chords(
     """
     if not (cavity.any() and myocardium.any()):
         return None
+    rows, columns = (np.flatnonzero((cavity | myocardium).any(axis=axis)) for axis in (1, 0))
+    around = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+    cavity, myocardium = cavity[around], myocardium[around]
     centre = np.argwhere(cavity).mean(axis=0)
     angles = np.linspace(0, 2 * np.pi, _CHORDS, endpoint=False, dtype=np.float64)
     inner, outer = (

@@ -15,6 +15,7 @@ from highdicom.sr import (
 from pydicom import Dataset
 from pydicom.sr.coding import Code
 
+from pipeline.aha import APEX_NOT_SHOWN
 from pipeline.case import Case
 from pipeline.results.codes import (
     CARDIAC_MR,
@@ -85,7 +86,7 @@ def _private_scheme() -> Dataset:
 
 def _why_partial(case: Case) -> str:
     """Return why the report is not all that the node reports, or nothing; fits VR LO."""
-    if any(biomarker.withheld for biomarker in case.biomarkers):
+    if any(one.withheld not in (None, APEX_NOT_SHOWN) for one in case.biomarkers):
         return "Some quantities are withheld; the reasons are stated"
     if case.stack.missing_fraction > 0:
         return "Some images of the stack are missing; they are named"

@@ -17,7 +17,7 @@ from highdicom.sr import (
 from pydicom import Dataset
 from pydicom.sr.coding import Code
 
-from pipeline.case import Case, QualityFinding, Verdict
+from pipeline.case import Case, CineCase, QualityFinding, Verdict
 from pipeline.results.codes import (
     COMMENT,
     FINDING,
@@ -25,6 +25,7 @@ from pipeline.results.codes import (
     PAPILLARY_MUSCLES,
     QUALITATIVE_EVALUATIONS,
     QUANTITIES,
+    in_report,
 )
 from pipeline.results.common import DISCLAIMER, ResultBasis, describe_model, models_of
 from pipeline.results.contents import Contents
@@ -93,6 +94,7 @@ def _statements(basis: ResultBasis) -> Iterator[ContentItem]:
         *_passed(case.quality),
         *contents.comments,
         *measured_slices(case),
+        *_curve(case),
         *range_notes(contents),
     )
     for sentence in (f"Demographics used: {contents.demographics}.", *told):
@@ -102,6 +104,15 @@ def _statements(basis: ResultBasis) -> Iterator[ContentItem]:
         yield _text(COMMENT, f"Source headers: {note}.")
     for model in models_of(case):
         yield _text(COMMENT, describe_model(model))
+
+
+def _curve(case: Case) -> Iterator[str]:
+    if isinstance(case, CineCase) and case.volume_curve_ml is not None:
+        times, volumes = case.stack.trigger_times_ms, case.volume_curve_ml["lv"]
+        points = (
+            f"{in_report(ml, 'ml')} at {ms:.0f} ms" for ms, ml in zip(times, volumes, strict=True)
+        )
+        yield f"LV volume curve, in ml over the time after the R wave: {', '.join(points)}."
 
 
 def _text(name: Code, sentence: str) -> TextContentItem:

@@ -232,6 +232,9 @@ def test_report_is_partial_exactly_when_something_is_withheld_or_missing():
     partial = report(make_case(withheld={"bsa": "no height"})).dataset
     assert partial.CompletionFlag == "PARTIAL"
     assert "withheld" in partial.CompletionFlagDescription
+    apex = Biomarker("wall_thickening_17", None, "mm", APEX_NOT_SHOWN)  # of no stack
+    whole = replace(make_case(), biomarkers=(*make_case().biomarkers, apex))
+    assert report(whole).dataset.CompletionFlag == "COMPLETE"
     holes = report(make_case(holes=frozenset({(2, 3)}))).dataset
     assert holes.CompletionFlag == "PARTIAL"
     assert "missing" in holes.CompletionFlagDescription
@@ -417,6 +420,7 @@ def test_says_how_it_came_about():
         ("End diastole", "phase 5 of 5", "172 ms after the R wave"),
         ("End systole", "phase 2 of 5", "52 ms after the R wave"),
         ("measured: 2, 3, 4, 5 of 6",),
+        ("LV volume curve", "60.0 at 12 ms, 82.5 at 52 ms", "150.0 at 172 ms."),
         ("Basal coverage, to be reviewed: the stack may stop inside the LV",),
         ("passed: number of cardiac phases",),
     ):
