@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from pipeline.case import Biomarker
+from pipeline.case import Biomarker, Verdict
 from pipeline.results.codes import in_report
 from pipeline.results.common import ResultBasis
 from pipeline.results.normal_ranges import Assessment, Flag
@@ -31,7 +31,8 @@ def write_function(pen: Pen, basis: ResultBasis) -> None:
     """Write volumes, mass and function with their normal ranges, where any are known."""
     if not basis.contents.assessments.keys() & {*_LV_ROWS, *_RV_ROWS}:
         return
-    heads = ("", "Value", "Normal", "", "Indexed to BSA", "Normal", "")
+    note = "* to be reviewed, see above" if _doubtful(basis) else ""
+    heads = (note, "Value", "Normal", "", "Indexed to BSA", "Normal", "")
     for x, head in zip(_COLUMNS, heads, strict=True):
         pen.write(head, x=x, size=6.5, color=FAINT)
     pen.down(1.1)
@@ -61,7 +62,8 @@ def _write_number(
     value, limits, flag = columns
     biomarker = next(one for one in basis.contents.biomarkers if one.name == name)
     is_out = assessment.flag in (Flag.LOW, Flag.HIGH)
-    _write_value(pen, biomarker, value, **({"fontweight": "bold", "color": RED} if is_out else {}))
+    look = {"fontweight": "bold", "color": RED} if is_out else {}
+    _write_value(pen, basis, biomarker, value, **look)
     if assessment.range is not None:
         text = f"{assessment.range.lower:g} to {assessment.range.upper:g}"
         pen.write(text, x=limits, size=7.5, color=FAINT)
@@ -70,12 +72,25 @@ def _write_number(
     pen.write(words[assessment.flag], x=flag, size=7.5, color=colour)
 
 
-def _write_value(pen: Pen, biomarker: Biomarker, x: float, **look: str) -> None:
+def _doubtful(basis: ResultBasis) -> frozenset[str]:
+    """Biomarkers with a value that a check names for review."""
+    stated = {one.name for one in basis.contents.biomarkers if one.value is not None}
+    named = (
+        name
+        for finding in basis.contents.quality
+        if finding.verdict is Verdict.REVIEW
+        for name in finding.concerns
+    )
+    return frozenset(stated.intersection(named))
+
+
+def _write_value(pen: Pen, basis: ResultBasis, biomarker: Biomarker, x: float, **look: str) -> None:
     if biomarker.value is None:
         look, said = {"color": FAINT, "style": "italic"}, "not computed"
     else:
         unit = biomarker.unit.replace("m2", "m²").replace("1", "")
-        said = f"{in_report(biomarker.value, biomarker.unit)} {unit}"
+        mark = " *" if biomarker.name in _doubtful(basis) else ""
+        said = f"{in_report(biomarker.value, biomarker.unit)} {unit}{mark}"
     pen.write(said, x=x, size=7.5, **look)
 
 
@@ -91,5 +106,5 @@ def write_scar(pen: Pen, basis: ResultBasis) -> None:
         pen.write(words, x=_COLUMNS[0] + 0.01, size=7.5)
         for x, name in zip(_COLUMNS[1:], names, strict=False):
             if name in found:
-                _write_value(pen, found[name], x)
+                _write_value(pen, basis, found[name], x)
         pen.down(1.2)

@@ -205,6 +205,16 @@ def test_what_is_withheld_is_named_with_its_reason():
     assert "Basal coverage, to be reviewed: the stack may stop inside the LV." in said
 
 
+def test_numbers_to_be_reviewed_are_marked():
+    known = QualityFinding("rv_known_error", Verdict.REVIEW, "known", concerns=("rv_esv", "bsa"))
+    passed = QualityFinding("lv_known_error", Verdict.OK, "known", concerns=("lv_esv",))
+    said = texts(replace(cine_case(), quality=(known, passed)))
+    assert "70.5 ml *" in said
+    assert "60.5 ml" in said
+    assert "* to be reviewed, see above" in said
+    assert "* to be reviewed, see above" not in texts(replace(cine_case(), quality=(passed,)))
+
+
 def test_reasons_beyond_the_room_are_counted():
     assert any(
         re.fullmatch(r"\d+ more lines stand in the structured report\.", text)
