@@ -138,7 +138,7 @@ def test_lines_do_not_overprint(name):
         for n, (box, text) in enumerate(boxes):
             for other, other_text in boxes[n + 1 :]:
                 apart = box.x1 < other.x0 or other.x1 < box.x0
-                apart = apart or min(box.y1, other.y1) - max(box.y0, other.y0) < 0.35 * box.height
+                apart = apart or min(box.y1, other.y1) - max(box.y0, other.y0) < 0.1 * box.height
                 assert apart, (text, other_text)
             for picture in pictures:
                 inside = picture.x0 < box.x1 and box.x0 < picture.x1
