@@ -119,8 +119,11 @@ def samples() -> tuple[ResultObject, ...]:
     doubts = tuple(
         replace(one, verdict=Verdict.REVIEW, concerns=("lv_esv",)) for one in reviewed.quality
     )
+    man = make_case(header={"PatientSex": "M"})
+    doubled = (replace(one, value=2 * (one.value or 0)) for one in man.biomarkers)
     cases = (
         (make_case(), CONTEXT),
+        (replace(man, biomarkers=tuple(doubled)), CONTEXT),
         (replace(reviewed, quality=doubts), _ELSEWHERE),
         (make_case(enhanced=True), _ELSEWHERE),
         (make_case(series_of=series_per_slice, holes=frozenset({(4, 2)})), CONTEXT),
