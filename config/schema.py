@@ -12,14 +12,15 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     NonNegativeFloat,
     PositiveInt,
     model_validator,
 )
+
+from config.quality import CineQualitySettings, LgeQualitySettings
+from config.table import Table as _Table
 
 
 def _ae_title(value: str) -> str:
@@ -83,10 +84,6 @@ SecondsOrNone = Annotated[float, Field(ge=0, le=31_536_000)]
 Days = Annotated[float, Field(gt=0, le=36_500)]
 DaysOrNone = Annotated[float, Field(ge=0, le=36_500)]
 OptionalFolder = Annotated[Path | None, BeforeValidator(lambda value: value or None)]
-
-
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class NodeSettings(_Table):
@@ -179,6 +176,7 @@ class CineSettings(_Table):
     relevance_threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
     min_phases_for_detection: Annotated[int, Field(ge=2)] = 8
     max_missing_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    quality: CineQualitySettings = CineQualitySettings()
 
     @property
     def networks(self) -> tuple[NeededNetwork, ...]:
@@ -201,6 +199,7 @@ class LgeSettings(_Table):
     slice_classifier: str = "lge_slices"
     segmenter: str = "lge_scar"
     relevance_threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    quality: LgeQualitySettings = LgeQualitySettings()
 
     @property
     def networks(self) -> tuple[NeededNetwork, ...]:

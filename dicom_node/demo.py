@@ -203,19 +203,13 @@ def result_table(findings: SeriesFindings, truth: Mapping[str, float] | None) ->
             continue
         value = "" if item.value is None else in_report(item.value, item.unit)
         true = (_true(item, truth),) if truth else ()
-        remark = item.withheld or ("to be reviewed" if _is_doubted(item.name, findings) else "")
+        remark = item.withheld or ("to be reviewed" if item.verdict is Verdict.REVIEW else "")
         table.add_row(item.name, value, *true, item.unit, remark)
     return table
 
 
 def _true(item: BiomarkerFinding, truth: Mapping[str, float]) -> str:
     return in_report(truth[item.name], item.unit) if item.name in truth else ""
-
-
-def _is_doubted(name: str, findings: SeriesFindings) -> bool:
-    return any(
-        check.verdict is Verdict.REVIEW and name in check.biomarkers for check in findings.quality
-    )
 
 
 def _print_doubts(findings: SeriesFindings) -> None:

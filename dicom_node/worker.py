@@ -28,6 +28,8 @@ from dicom_node.job import (
 from dicom_node.joining import findings_beside, wake_unjoined
 from dicom_node.send import next_delay
 from pipeline.analysis import ResultIdentity, StandingResult
+from pipeline.case import Verdict
+from pipeline.findings import SeriesFindings
 from pipeline.results.common import EarlierObject
 from storage import Storage
 from storage.errors import LeaseLost
@@ -185,6 +187,7 @@ class Worker:
         now = datetime.now(UTC)
         self._storage.jobs.finish(job, results, names, completed.findings_json, now)
         log.info("job completed", objects=len(results), destinations=list(names))
+        log_doubts(SeriesFindings.model_validate_json(completed.findings_json))
         for stack_id in wake_unjoined(self._storage, job.study_instance_uid, now):
             log.info("report to be joined with that of the cine", woken_stack_id=stack_id)
 
@@ -246,3 +249,16 @@ def destinations_for(
         if not destination.source_ae_titles
         or set(destination.source_ae_titles) & set(source_ae_titles)
     )
+
+
+def log_doubts(findings: SeriesFindings) -> None:
+    """Name in the log what is to be reviewed in a result, or was withheld, and why."""
+    for check in findings.quality:
+        if check.verdict is not Verdict.OK:
+            log.warning(
+                "result in doubt",
+                check=check.check,
+                verdict=str(check.verdict),
+                reason=check.reason,
+                biomarkers=list(check.biomarkers),
+            )

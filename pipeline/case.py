@@ -4,7 +4,7 @@ Arrays state their axis order: `t` cardiac phase, `z` slice position, `y` row, `
 Coordinates are DICOM patient coordinates (LPS) in mm, times in ms, volumes in ml, masses in g.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -212,9 +212,15 @@ class Segmentation:
     ----------
     labels : uint8 [t, z, y, x]
         0 background, else a key of `SEGMENT_LABELS`.
+    first_look : uint8 [2, z, y, x], optional
+        Of ED and ES, as every other phase is labelled; those of `labels` are more careful.
+    uncleaned : uint8 [2, z, y, x], optional
+        Those more careful ones, before islands and holes went.
     """
 
     labels: UInt8
+    first_look: UInt8 | None = None
+    uncleaned: UInt8 | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,7 +254,7 @@ class QualityFinding:
     """One quality check.
 
     `withholds` names the biomarkers it takes back (verdict withheld), `concerns` those that a
-    review is about, where it is not about all.
+    review is about, where it is not about all that is measured (`verdict_of`).
     """
 
     check: str
@@ -270,6 +276,14 @@ class Biomarker:
 
 
 @dataclass(frozen=True, slots=True)
+class BiomarkerVerdict:
+    """What all checks together say of one biomarker, and the reasons that are not ok."""
+
+    verdict: Verdict
+    reasons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ModelUse:
     """A network that took part: its name, version, SHA-256 of the weights file, and licence."""
 
@@ -277,6 +291,23 @@ class ModelUse:
     version: str
     weights_sha256: str
     licence: str
+
+
+# These come from the headers: what is wrong with images or outlines does not touch them.
+_OF_HEADERS = ("heart_rate", "bsa")
+
+
+def verdict_of(one: Biomarker, quality: Iterable[QualityFinding]) -> BiomarkerVerdict:
+    """Join the findings that touch a biomarker; a review that names none touches all measured."""
+    if one.withheld is not None:
+        return BiomarkerVerdict(Verdict.WITHHELD, (one.withheld,))
+    reasons = tuple(
+        finding.reason
+        for finding in quality
+        if finding.verdict is Verdict.REVIEW
+        and (one.name in finding.concerns or not (finding.concerns or one.name in _OF_HEADERS))
+    )
+    return BiomarkerVerdict(Verdict.REVIEW if reasons else Verdict.OK, reasons)
 
 
 @dataclass(frozen=True, slots=True)

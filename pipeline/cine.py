@@ -33,7 +33,10 @@ def cine_stages(
         Quantify(),
         MeasureWall(),
         CheckQuality(
-            settings.min_phases_for_detection, segmenter.card, regressor.card if regressor else None
+            settings.min_phases_for_detection,
+            segmenter.card,
+            regressor.card if regressor else None,
+            settings.quality,
         ),
     )
 

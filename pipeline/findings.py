@@ -119,6 +119,10 @@ class BiomarkerFinding(_Finding):
         default=None, description="Where the value lies in it; null when it is not judged."
     )
     unjudged: str | None = Field(default=None, description="Why it is not judged.")
+    verdict: Verdict = Field(description="What all checks together say of it.")
+    reasons: tuple[str, ...] = Field(
+        default=(), description="Why it is to be reviewed, or was withheld; empty where it is ok."
+    )
 
     @model_validator(mode="after")
     def _has_value_or_reason(self) -> Self:

@@ -27,7 +27,7 @@ def lge_stages(
         MeasureScar(),
         QuantifyScar(segmenter.card),
         MeasureTransmurality(),
-        CheckScar(segmenter.card),
+        CheckScar(segmenter.card, settings.quality),
     )
 
 

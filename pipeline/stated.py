@@ -17,6 +17,7 @@ from pipeline.case import (
     LgeStack,
     ShortAxisStack,
     Verdict,
+    verdict_of,
 )
 from pipeline.findings import (
     BiomarkerFinding,
@@ -73,10 +74,10 @@ def completed_findings(
 
 
 def _biomarkers(case: Case) -> Iterator[BiomarkerFinding]:
-    """State each biomarker beside its normal range."""
+    """State each biomarker beside its normal range, and what the checks say of it."""
     of = demographics(case.stack.headers)
     for one in case.biomarkers:
-        assessed = assess(one, of)
+        assessed, found = assess(one, of), verdict_of(one, case.quality)
         limits = assessed.range
         yield BiomarkerFinding(
             name=one.name,
@@ -94,6 +95,8 @@ def _biomarkers(case: Case) -> Iterator[BiomarkerFinding]:
             ),
             flag=assessed.flag,
             unjudged=assessed.unjudged,
+            verdict=found.verdict,
+            reasons=found.reasons,
         )
 
 

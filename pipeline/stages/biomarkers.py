@@ -35,16 +35,14 @@ LV_STROKE = (
 RV_STROKE = ("rv_sv", "rv_ef", "rv_sv_index")
 RV = ("rv_edv", "rv_esv", "rv_edv_index", "rv_esv_index", *RV_STROKE)
 LV_MASS = ("lv_mass", "lv_mass_index")
-FUNCTION = (
-    *("lv_edv", "lv_esv", "lv_edv_index", "lv_esv_index", *LV_STROKE, *LV_MASS),
-    *RV,
-)
+LV = ("lv_edv", "lv_esv", "lv_edv_index", "lv_esv_index", *LV_STROKE, *LV_MASS)
 # Mean thickness of the wall, and how much it thickens, per AHA segment.
 WALL = tuple(
     f"{quantity}_{segment}"
     for quantity in ("ed_wall_thickness", "es_wall_thickness", "wall_thickening")
     for segment in range(1, 18)
 )
+FUNCTION = (*LV, *RV)
 VOLUMETRIC = (*FUNCTION, *WALL)
 
 _INDEXED_UNITS: Mapping[str, str] = {"ml": "ml/m2", "g": "g/m2", "l/min": "l/min/m2"}

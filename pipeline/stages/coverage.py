@@ -3,6 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
+from config.quality import StackQualitySettings
 from pipeline.case import (
     LV_CAVITY,
     LV_MYOCARDIUM,
@@ -17,42 +18,41 @@ from pipeline.stages.biomarkers import VOLUMETRIC
 # Median over the 100 ACDC patients at ED of LV length, base to apex, over its largest epicardial
 # diameter (5th to 95th percentile 0.88 to 1.34).
 LENGTH_PER_DIAMETER = 1.12
-# From this share on the volumes are withheld. On the same patients, with slices taken away at one
-# end, this and the next rule together withhold 1 % of whole ventricles, 8 % where less than a
-# third is gone, 66 % where 33 to 45 % are gone, and 95 % or more beyond that.
-WITHHELD_SHARE = 1 / 3
-# A ventricle that really ends near the end of the stack has tapered: there the cavity has less
-# than this share of its largest area (apex: in 99 of 100 patients).
-TAPERED_SHARE = 0.5
 
 
-def check_coverage(case: Case) -> tuple[QualityFinding, QualityFinding]:
+def check_coverage(
+    case: Case, limits: StackQualitySettings
+) -> tuple[QualityFinding, QualityFinding]:
     """Check both ends of the stack: `coverage_base` and `coverage_apex`.
 
-    An end slice with LV cavity at ED asks for review. The volumes are withheld when, besides, a
-    third or more of the ventricle is evidently missing: the covered length falls short by a third
-    of what the diameter lets expect, and the cavity at that end has not tapered.
+    Stacks often end with the last slice of the ventricle. Where cavity reaches the end at ED,
+    review is asked for when the covered length falls short of what the diameter lets expect
+    (`uncovered_review`), or when the apex has not tapered. The volumes are withheld when it falls
+    short by `uncovered_withheld` and the cavity at that end has not tapered.
     """
     cavity = np.count_nonzero(case.outlines[0] == LV_CAVITY, axis=(1, 2))
     largest = max(1, cavity.max())
     share = missing_share(case)
     base, apex = (0, -1) if apex_is_last(case) else (-1, 0)
     return (
-        _end("base", cavity[base] / largest, share),
-        _end("apex", cavity[apex] / largest, share),
+        _end("base", cavity[base] / largest, share, limits),
+        _end("apex", cavity[apex] / largest, share, limits),
     )
 
 
-def _end(where: str, taper: float, share: float) -> QualityFinding:
+def _end(where: str, taper: float, share: float, limits: StackQualitySettings) -> QualityFinding:
     """Judge one end by its cavity area over the largest (`taper`) and the missing share."""
     check = f"coverage_{where}"
     if not taper:
         return QualityFinding(check, Verdict.OK, f"the stack reaches beyond the {where}")
     inside = f"the stack stops inside the ventricle at the {where}"
-    if share >= WITHHELD_SHARE and taper >= TAPERED_SHARE:
+    if share >= limits.uncovered_withheld and taper >= limits.tapered:
         reason = f"{inside}; by its proportions about {share:.0%} of the ventricle is missing"
         return QualityFinding(check, Verdict.WITHHELD, reason, share, VOLUMETRIC)
-    return QualityFinding(check, Verdict.REVIEW, inside, share)
+    if share >= limits.uncovered_review or (where == "apex" and taper >= limits.tapered):
+        return QualityFinding(check, Verdict.REVIEW, inside, share)
+    reason = f"the stack ends with the ventricle at the {where}, by its proportions"
+    return QualityFinding(check, Verdict.OK, reason, share)
 
 
 def missing_share(case: Case) -> float:

@@ -7,14 +7,12 @@ reads the card alone, so that weights with a better card end it by themselves.
 from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
+from config.quality import CineQualitySettings, LgeQualitySettings
 from pipeline.case import QualityFinding, Verdict
 from pipeline.stages.biomarkers import VOLUMETRIC
 
 if TYPE_CHECKING:
     from models.registry import Card
-
-# From about here a bias alone can make a normal heart look abnormal, or the reverse.
-MAX_MEAN_ERROR: Mapping[str, float] = {"ml": 10.0, "g": 10.0, "points": 5.0}
 
 _WORDS: Mapping[str, tuple[str, str]] = {
     "edv": ("end-diastolic volume", "ml"),
@@ -26,14 +24,16 @@ _WORDS: Mapping[str, tuple[str, str]] = {
 MASS = ("mass",)
 SCAR_OF_NETWORK = ("scar_mass_network", "scar_percent_network", "infarct_probability")
 VOLUMES = tuple(quantity for quantity in _WORDS if quantity not in MASS)
-# Percent of the LV mass.
-MAX_MEAN_SCAR_ERROR = 5.0
 # Hearts that the product draws itself are no patients.
 _NO_PATIENTS = "test_synthetic"
 
 
 def check_known_error(
-    side: Literal["lv", "rv"], card: "Card", quantities: tuple[str, ...] = (*VOLUMES, *MASS)
+    side: Literal["lv", "rv"],
+    card: "Card",
+    quantities: tuple[str, ...] = (*VOLUMES, *MASS),
+    *,
+    limits: CineQualitySettings,
 ) -> QualityFinding:
     """`lv_known_error`, `rv_known_error`: mean errors of a network on sets of test patients.
 
@@ -52,7 +52,7 @@ def check_known_error(
         reason = f"not checked: no {name} errors on test patients are known of network {card.name}"
         concerns = _biomarkers(side, quantities)
         return QualityFinding(check, Verdict.REVIEW, reason, concerns=concerns)
-    large = {of: found for of, errors in stated.items() if (found := _large(errors))}
+    large = {of: found for of, errors in stated.items() if (found := _large(errors, limits))}
     if not large:
         return QualityFinding(check, Verdict.OK, f"no large mean error of the {name} is known")
     concerns = _biomarkers(side, {quantity for errors in large.values() for quantity in errors})
@@ -63,7 +63,7 @@ def check_known_error(
     return QualityFinding(check, Verdict.REVIEW, reason, concerns=concerns)
 
 
-def check_known_scar_error(card: "Card") -> QualityFinding:
+def check_known_scar_error(card: "Card", limits: LgeQualitySettings) -> QualityFinding:
     """`scar_known_error`: mean error of the scar fraction on sets of test patients.
 
     The card states it as `metrics.test_<set>.scar_percent_error_mean`.
@@ -77,7 +77,9 @@ def check_known_scar_error(card: "Card") -> QualityFinding:
     if not errors:
         reason = f"not checked: no scar errors on test patients are known of network {card.name}"
         return QualityFinding(check, Verdict.REVIEW, reason, concerns=SCAR_OF_NETWORK)
-    large = {of: error for of, error in errors.items() if abs(error) > MAX_MEAN_SCAR_ERROR}
+    large = {
+        of: error for of, error in errors.items() if abs(error) > limits.known_error_review_percent
+    }
     if not large:
         return QualityFinding(check, Verdict.OK, "no large mean error of the scar is known")
     reason = "; ".join(
@@ -113,12 +115,17 @@ def _errors(side: str, figures: Mapping[str, Any]) -> dict[str, float]:
     return errors
 
 
-def _large(errors: Mapping[str, float]) -> dict[str, float]:
+def _large(errors: Mapping[str, float], limits: CineQualitySettings) -> dict[str, float]:
     """Those beyond what their unit allows, in the order of a report."""
+    allowed = {
+        "ml": limits.known_error_review_ml,
+        "g": limits.known_error_review_g,
+        "points": limits.known_error_review_points,
+    }
     return {
         quantity: errors[quantity]
         for quantity, (_, unit) in _WORDS.items()
-        if abs(errors.get(quantity, 0)) > MAX_MEAN_ERROR[unit]
+        if abs(errors.get(quantity, 0)) > allowed[unit]
     }
 
 

@@ -6,27 +6,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from config.quality import LgeQualitySettings
 from pipeline.case import LV_CAVITY, LV_MYOCARDIUM, LgeCase, ModelUse, QualityFinding, Verdict
 from pipeline.scar import SEED_SHARE
 from pipeline.stages.coverage import check_coverage
 from pipeline.stages.known_error import check_known_scar_error
+from pipeline.stages.outline import check_plane, check_ring
 from pipeline.stages.plausibility import check_slice_spacing
-from pipeline.stages.quality import (
-    check_mass,
-    check_missing_images,
-    check_plane,
-    check_ring,
-    withhold,
-)
+from pipeline.stages.quality import check_mass, check_missing_images, withhold
 from pipeline.stages.scar_biomarkers import OUTLINED, SCAR
 from pipeline.stages.transmurality import TRANSMURALITY
 
 if TYPE_CHECKING:
     from models.registry import Card
 
-# Percent of LV mass by which methods that measure the same scar may differ; a choice of judgement,
-# they are known to differ much (Flett AS et al., JACC Cardiovasc Imaging 2011;4:150).
-MAX_METHODS_DIFFERENCE_PERCENT = 15.0
 # 2 SD includes what is only greyish, by nature, and is not compared.
 _ALL = (*OUTLINED, *TRANSMURALITY)
 _COMPARED = ("network", "5sd", "fwhm")
@@ -41,18 +34,20 @@ class CheckScar:
     name = "quality"
     models: tuple[ModelUse, ...] = ()
 
-    def __init__(self, card: "Card") -> None:
+    def __init__(self, card: "Card", limits: LgeQualitySettings | None = None) -> None:
         self._card = card
+        self._limits = limits or LgeQualitySettings()
 
     def __call__(self, case: LgeCase) -> LgeCase:
         """Return the case with its findings, and its biomarkers as far as they stand."""
+        limits = self._limits
         shared = (
-            *check_coverage(case),
-            check_missing_images(case),
-            check_slice_spacing(case),
-            check_plane(case),
-            check_ring(case),
-            check_mass(case, "lge_lv_mass"),
+            *check_coverage(case, limits),
+            check_missing_images(case, limits),
+            check_slice_spacing(case, limits),
+            check_plane(case, limits),
+            check_ring(case, limits),
+            check_mass(case, limits, "lge_lv_mass"),
         )
         outlined = tuple(
             replace(finding, withholds=_ALL) if finding.withholds else finding for finding in shared
@@ -61,8 +56,8 @@ class CheckScar:
             check_outlines(case),
             *outlined,
             *check_thresholds(case),
-            *check_agreement(case),
-            check_known_scar_error(self._card),
+            *check_agreement(case, limits),
+            check_known_scar_error(self._card, limits),
         )
         return withhold(replace(case, quality=findings))
 
@@ -86,7 +81,7 @@ def check_thresholds(case: LgeCase) -> Iterator[QualityFinding]:
         yield QualityFinding("remote_myocardium", Verdict.OK, reason)
 
 
-def check_agreement(case: LgeCase) -> Iterator[QualityFinding]:
+def check_agreement(case: LgeCase, limits: LgeQualitySettings) -> Iterator[QualityFinding]:
     """`scar_agreement`: network and thresholds find about the same scar."""
     stated = {one.name: one.value for one in case.biomarkers}
     shares = {
@@ -99,7 +94,7 @@ def check_agreement(case: LgeCase) -> Iterator[QualityFinding]:
     least, most = min(shares.values()), max(shares.values())
     apart = most - least
     contradicted = least == 0 and most >= 100 * SEED_SHARE
-    if contradicted or apart > MAX_METHODS_DIFFERENCE_PERCENT:
+    if contradicted or apart > limits.methods_difference_review_percent:
         told = ", ".join(f"{method} {share:.0f} %" for method, share in shares.items())
         reason = f"the methods differ in the scar they find: {told} of the LV mass"
         yield QualityFinding("scar_agreement", Verdict.REVIEW, reason, apart, concerns=SCAR)

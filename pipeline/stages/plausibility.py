@@ -1,34 +1,24 @@
-"""Can a heart be that large, and slices that far apart? Wrong spacings show here.
-
-Where a range cites ACDC it was measured on the expert labels of its patients 001-100.
-"""
+"""Can a heart be that large, and slices that far apart? Wrong spacings show here."""
 
 from collections.abc import Iterator
 from statistics import median
 
 import numpy as np
 
+from config.quality import CineQualitySettings, StackQualitySettings
 from pipeline.case import Case, CineCase, QualityFinding, Verdict
 from pipeline.patient import numbers
 from pipeline.stages.biomarkers import RV, VOLUMETRIC
 from pipeline.stages.coverage import length_and_diameter_mm
 
-# Wide enough for small children and the largest hearts (EDV of ACDC: LV 49 to 374, RV 47 to 295).
-EDV_RANGE_ML = (10.0, 700.0)
-# LV length, base to apex, over its largest epicardial diameter at ED (ACDC: 0.72 to 1.50).
-MAX_LENGTH_PER_DIAMETER = 2.0
-# Cine slices are 5 to 10 mm thick and as far apart, or with gaps of up to their thickness.
-MAX_SLICE_SPACING_MM = 25.0
-MAX_SPACING_PER_THICKNESS = 2.5
 
-
-def check_volumes(case: CineCase) -> QualityFinding:
+def check_volumes(case: CineCase, limits: CineQualitySettings) -> QualityFinding:
     """`volume_plausibility`: both ventricles have volumes that hearts have.
 
     A volume too large puts all of them in doubt, for both ventricles share the spacings; an RV
     too small only its own.
     """
-    check, (low, high) = "volume_plausibility", EDV_RANGE_ML
+    check, (low, high) = "volume_plausibility", limits.edv_range_ml
     stated = {one.name: one.value for one in case.biomarkers if one.value is not None}
     volumes = {name: stated[name] for name in ("lv_edv", "rv_edv") if name in stated}
     for name, value in volumes.items():
@@ -59,11 +49,11 @@ def check_blank_images(case: CineCase) -> Iterator[QualityFinding]:
         yield QualityFinding("blank_images", Verdict.WITHHELD, reason, number, VOLUMETRIC)
 
 
-def check_slice_spacing(case: Case) -> QualityFinding:
+def check_slice_spacing(case: Case, limits: StackQualitySettings) -> QualityFinding:
     """`slice_spacing`: the distance of the slices agrees with their thickness and with the LV."""
     check, spacing = "slice_spacing", case.stack.slice_spacing_mm
     length, diameter = length_and_diameter_mm(case)
-    if length > MAX_LENGTH_PER_DIAMETER * diameter > 0:
+    if length > limits.length_per_diameter_withheld * diameter > 0:
         reason = (
             f"the LV is {length:.0f} mm long and {diameter:.0f} mm wide with slices {spacing:.3g} "
             "mm apart: a spacing must be wrong"
@@ -73,10 +63,10 @@ def check_slice_spacing(case: Case) -> QualityFinding:
         *numbers(case.stack.headers.values(), "SliceThickness", group="PixelMeasuresSequence")
     ]
     thickness = median(stated) if stated else 0.0
-    if spacing > MAX_SPACING_PER_THICKNESS * thickness > 0:
+    if spacing > limits.spacing_per_thickness_review * thickness > 0:
         reason = f"slices of {thickness:.3g} mm thickness are {spacing:.3g} mm apart"
         return QualityFinding(check, Verdict.REVIEW, reason, spacing)
-    if spacing >= MAX_SLICE_SPACING_MM:
+    if spacing >= limits.slice_spacing_review_mm:
         reason = f"slices are {spacing:.3g} mm apart"
         return QualityFinding(check, Verdict.REVIEW, reason, spacing)
     return QualityFinding(check, Verdict.OK, f"slices are {spacing:.3g} mm apart", spacing)

@@ -40,16 +40,19 @@ class RefineKeyPhases:
         if case.phases is None or case.segmentation is None:
             raise ValueError("refinement comes after segmentation and detection")
         phases = [case.phases.ed, case.phases.es]
+        first_look = case.segmentation.labels[phases]
+        found = segmented(self._segmenter, case, None, phases, careful=True)
         labels = case.segmentation.labels.copy()
-        labels[phases] = segmented(self._segmenter, case, clean_labels, phases, careful=True)
-        labels.flags.writeable = False
-        return replace(case, segmentation=Segmentation(labels))
+        labels[phases] = clean_labels(found, case.stack.pixel_spacing_mm)
+        for one in (labels, first_look, found):
+            one.flags.writeable = False
+        return replace(case, segmentation=Segmentation(labels, first_look, found))
 
 
 def segmented(
     segmenter: Segmenter,
     case: Case,
-    clean: Callable[[UInt8, tuple[float, float]], UInt8],
+    clean: Callable[[UInt8, tuple[float, float]], UInt8] | None,
     phases: list[int] | slice = slice(None),
     *,
     careful: bool = False,
@@ -62,7 +65,8 @@ def segmented(
     case : Case
         With its relevance.
     clean : callable
-        ``(labels, pixel_spacing_mm) -> labels``: what is kept of those found, uint8 [t, z, y, x].
+        ``(labels, pixel_spacing_mm) -> labels``: what is kept of those found, uint8 [t, z, y, x];
+        all without.
     phases : list of int or slice
         Which phases.
     careful : bool
@@ -78,5 +82,5 @@ def segmented(
     frames, spacing = case.stack.frames[phases], case.stack.pixel_spacing_mm
     found = segmenter(frames, slices, spacing, case.relevance.centre_yx, careful=careful)
     labels = np.zeros(frames.shape, dtype=np.uint8)
-    labels[:, slices] = clean(found, spacing)
+    labels[:, slices] = found if clean is None else clean(found, spacing)
     return labels

@@ -15,7 +15,7 @@ from dicom_node.phantom import write_cine_study
 from pipeline.assemble import assemble
 from pipeline.headers import read_header
 from pipeline.routing import propose
-from tests.unit.pipeline.cine_cases import oracle_pipeline
+from tests.unit.pipeline.cine_cases import oracle_pipeline, shown
 
 FORMS = {
     "classic": {},
@@ -40,7 +40,7 @@ def test_given_its_true_masks_a_synthetic_study_is_measured_to_3_percent(tmp_pat
     (proposal,) = propose([read_header(path) for path in files.values()], (CINE_ROUTE,))
     stack = assemble(proposal, files, CineSettings())
     labels = np.load(tmp_path / "truth_labels.npz")["labels"]
-    case = oracle_pipeline().run(replace(stack, frames=labels.astype(np.float32)))
+    case = oracle_pipeline().run(replace(stack, frames=shown(labels)))
 
     assert (case.phases.ed, case.phases.es) == (truth["ed"], truth["es"])
     measured = {one.name: one.value for one in case.biomarkers}

@@ -22,7 +22,7 @@ from pipeline.headers import InstanceHeader, read_header
 from pipeline.results import write_results
 from pipeline.routing import Proposal, propose
 from pipeline.stated import completed_findings
-from tests.unit.pipeline.cine_cases import oracle_pipeline
+from tests.unit.pipeline.cine_cases import oracle_pipeline, shown
 from tests.unit.pipeline.lge_cases import lge_pipeline
 from tests.unit.pipeline.result_cases import CONTEXT, conformance_errors, saved, tool_output
 
@@ -117,7 +117,7 @@ def test_segments_of_a_joined_study_are_those_of_the_scar(tmp_path):
 
     stack = assemble(proposals["cine"], files, CineSettings())
     labels = np.load(cine / "truth_labels.npz")["labels"]
-    beside = oracle_pipeline().run(replace(stack, frames=labels.astype(np.float32)))
+    beside = oracle_pipeline().run(replace(stack, frames=shown(labels)))
     findings = completed_findings(
         beside, write_results(beside, CONTEXT), pipeline="cine", numeric_backend="test"
     )

@@ -1,11 +1,17 @@
-"""A worker whose scratch folder cannot be used."""
+"""A worker whose scratch folder cannot be used, and what the log says of doubtful results."""
 
 import time
+from dataclasses import replace
+
+from structlog.testing import capture_logs
 
 from config.schema import Settings, StorageSettings, WorkerSettings
-from dicom_node.worker import Worker
+from dicom_node.worker import Worker, log_doubts
+from pipeline.case import QualityFinding, Verdict
+from pipeline.stated import completed_findings
 from storage import open_storage
 from storage.states import StackState
+from tests.unit.pipeline.result_cases import make_case
 from tests.unit.storage.conftest import SERIES, World
 
 
@@ -30,3 +36,18 @@ def test_a_job_without_scratch_folder_is_parked_with_the_reason(tmp_path):
         shown = world.stack(stack)
     assert shown.state is StackState.PARKED
     assert "NotADirectoryError" in shown.reason
+
+
+def test_the_log_names_what_is_in_doubt_and_why():
+    good = QualityFinding("phases_count", Verdict.OK, "20 cardiac phases")
+    bad = QualityFinding("lv_variation", Verdict.REVIEW, "seen twice", concerns=("lv_ef",))
+    case = replace(make_case(), quality=(good, bad))
+    with capture_logs() as said:
+        log_doubts(completed_findings(case, (), pipeline="cine", numeric_backend="test-fp32"))
+    (entry,) = said
+    assert (entry["check"], entry["verdict"], entry["reason"]) == (
+        "lv_variation",
+        "review",
+        "seen twice",
+    )
+    assert entry["biomarkers"] == ["lv_ef"]

@@ -1,7 +1,7 @@
 """Stacks and cases with known truth for the tests of the cine chain.
 
-The frames of these stacks are their own label maps, so that a segmenter which reads the intensity
-is an oracle: what the tests measure is the chain around the networks.
+Each structure has one intensity in these stacks (`SHADES`), so that a segmenter which reads it is
+an oracle: what the tests measure is the chain around the networks.
 """
 
 from collections.abc import Mapping
@@ -15,6 +15,20 @@ from models.registry import Card
 from models.regressor import RegressedVolume
 from pipeline.case import LV_CAVITY, LV_MYOCARDIUM, RV_CAVITY, CineCase, CineStack, FrameSource
 from pipeline.cine import CinePipeline, cine_stages
+
+SHADES = np.array([30.0, 200.0, 60.0, 180.0], dtype=np.float32)
+"""Of background, LV cavity, LV myocardium, RV cavity."""
+
+
+def shown(labels: np.ndarray) -> np.ndarray:
+    """Images of label maps [..., y, x], none of one grey value alone."""
+    return SHADES[labels] + np.linspace(0, 1, labels.shape[-1], dtype=np.float32)
+
+
+def labels_in(frames: np.ndarray) -> np.ndarray:
+    """What the intensities of frames stand for."""
+    return np.abs(frames[..., None] - SHADES).argmin(axis=-1).astype(np.uint8)
+
 
 PERFECT = {
     "test_drawn": {
@@ -57,24 +71,24 @@ class Localised:
 
 
 class OracleLocaliser:
-    """Sees the LV where the frame holds its labels."""
+    """Sees the LV where the frame shows it."""
 
     card = card("oracle_localiser")
 
     def __call__(self, images, pixel_spacing_mm):
-        left = np.isin(images, (LV_CAVITY, LV_MYOCARDIUM))
+        left = np.isin(labels_in(images), (LV_CAVITY, LV_MYOCARDIUM))
         shows = np.any(left, axis=(1, 2))
         centre = np.argwhere(left)[:, 1:].mean(axis=0) if shows.any() else (0, 0)
         return Localised(0.02 + 0.96 * shows, (float(centre[0]), float(centre[1])))
 
 
 class OracleSegmenter:
-    """Takes the frame for its label map."""
+    """Reads the labels from the intensities."""
 
     card = card("oracle_segmenter")
 
     def __call__(self, frames, slices, pixel_spacing_mm, centre_yx, *, careful=False):
-        return frames[:, slices].astype(np.uint8)
+        return labels_in(frames[:, slices])
 
 
 class OracleRegressor:
@@ -86,7 +100,7 @@ class OracleRegressor:
         self.scale = scale
 
     def __call__(self, images, pixel_spacing_mm, centre_yx):
-        cavity = images == LV_CAVITY
+        cavity = labels_in(images) == LV_CAVITY
         area = cavity.sum(axis=(1, 2)) * np.prod(pixel_spacing_mm) * self.scale
         return RegressedVolume(area, cavity, cavity)
 
@@ -119,7 +133,7 @@ def label_stack(
     cosines: tuple[tuple[float, ...], tuple[float, ...]] = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0)),
     headers: Mapping[str, Dataset] | None = None,
 ) -> CineStack:
-    """A stack whose frames are the given label maps [t, z, y, x]."""
+    """A stack whose frames show the given label maps [t, z, y, x]."""
     n_phases, n_slices = labels.shape[:2]
     row, column = (np.array(direction) for direction in cosines)
     sources = tuple(
@@ -133,7 +147,7 @@ def label_stack(
         slice_extent_mm = np.full(n_slices, slice_spacing_mm)
     edges = np.concatenate([[0], np.cumsum(slice_extent_mm)])
     return CineStack(
-        frames=labels.astype(np.float32),
+        frames=shown(labels),
         sources=sources,
         positions_mm=np.outer((edges[1:] + edges[:-1]) / 2, np.cross(row, column)),
         row_cosines=row,

@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from config.version import SOFTWARE_VERSION
-from pipeline.case import QualityFinding, Verdict
+from pipeline.case import Biomarker, QualityFinding, Verdict
 from pipeline.findings import (
     BiomarkerFinding,
     Findings,
@@ -212,7 +212,19 @@ def test_reads_back_as_it_was_written(tmp_path):
 )
 def test_a_biomarker_has_a_finite_value_or_a_reason(value, withheld):
     with pytest.raises(ValidationError):
-        BiomarkerFinding(name="bsa", value=value, unit="m2", withheld=withheld)
+        BiomarkerFinding(name="bsa", value=value, unit="m2", withheld=withheld, verdict="ok")
+
+
+def test_each_biomarker_has_a_verdict_and_its_reasons():
+    doubt = QualityFinding("doubt", Verdict.REVIEW, "seen twice", concerns=("lv_ef",))
+    case = make_case()
+    gone = Biomarker("lv_sv", None, "ml", "nothing was found")
+    kept = tuple(one for one in case.biomarkers if one.name != "lv_sv")
+    case = replace(case, quality=(doubt,), biomarkers=(gone, *kept))
+    stated = {one.name: one for one in completed(case).biomarkers}
+    assert (stated["lv_ef"].verdict, stated["lv_ef"].reasons) == ("review", ("seen twice",))
+    assert (stated["lv_sv"].verdict, stated["lv_sv"].reasons) == ("withheld", (gone.withheld,))
+    assert {stated[one.name].verdict for one in kept if one.name != "lv_ef"} == {"ok"}
 
 
 def test_a_biomarker_name_stands_once():

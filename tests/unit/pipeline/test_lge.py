@@ -149,7 +149,7 @@ def test_a_known_error_of_the_network_asks_for_review(case):
 
 
 def test_a_stack_inside_the_ventricle_is_noted(case):
-    truth = drawn_truth()[3:]
+    truth = drawn_truth()[6:]
     found = lge_case(truth)
     assert finding(found, "coverage_base").verdict is not Verdict.OK
     assert finding(case, "coverage_base").verdict is Verdict.OK

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from pydicom import Dataset
 
+from config.quality import CineQualitySettings
 from pipeline.case import (
     LV_CAVITY,
     LV_MYOCARDIUM,
@@ -87,6 +88,9 @@ def test_a_good_case_passes_every_check_and_keeps_every_number(good):
             ),
             *("detection_agreement", "detection_confidence", "lv_ef_range", "rv_ef_range"),
             *("stroke_volume_agreement", "mass_plausibility", "mass_conservation"),
+            *("image_contrast", "image_noise", "image_sharpness", "image_ghosting"),
+            *("lv_pieces", "rv_pieces", "slice_alignment", "lv_slice_areas", "rv_slice_areas"),
+            *("slice_contraction", "phase_areas", "lv_variation", "rv_variation"),
             *("lv_known_error", "rv_known_error"),
         ),
         Verdict.OK,
@@ -181,11 +185,11 @@ def thin_in_systole(labels: np.ndarray) -> np.ndarray:
     ("broken", "check", "verdict", "reason", "taken_back"),
     [
         (lambda m: m[[0, 2, 4, 6, 8]], "phases_count", "review", "only 5 cardiac phases", set()),
-        (lambda m: m[:, 3:], "coverage_base", "review", "inside the ventricle at the base", set()),
-        (lambda m: m[:, ::-1][:, :-3], "coverage_base", "review", "at the base", set()),
+        (lambda m: m[:, 2:], "coverage_base", "ok", "ends with the ventricle", set()),
         (lambda m: m[:, 6:], "coverage_base", "withheld", "is missing", VOLUMETRIC),
-        (lambda m: m[:, :-3], "coverage_apex", "review", "at the apex", set()),
-        (lambda m: m[:, ::-1][:, 3:], "coverage_apex", "review", "at the apex", set()),
+        (lambda m: m[:, :-4], "coverage_apex", "review", "at the apex", set()),
+        (lambda m: m[:, ::-1][:, 4:], "coverage_apex", "review", "at the apex", set()),
+        (lambda m: m[:, :-2], "coverage_apex", "ok", "ends with the ventricle", set()),
         (lambda m: m[:, :-6], "coverage_apex", "withheld", "is missing", VOLUMETRIC),
         (lambda m: stretched(m, 1.5), "short_axis_plane", "review", "1.5 times as long", set()),
         (lambda m: stretched(m, 2), "short_axis_plane", "withheld", "not a short-axis", VOLUMETRIC),
@@ -210,6 +214,16 @@ def test_a_broken_study_is_noticed(
     assert reason in fired.reason
     assert lost(case) == MEASURED & set(taken_back)
     assert all(withheld(case, name) == fired.reason for name in MEASURED & set(taken_back))
+
+
+@pytest.mark.parametrize("kept", [slice(4, None), slice(-4)])
+def test_a_base_that_may_be_missing_asks_for_review(kept):
+    labels = good_labels() if kept.start else good_labels()[:, ::-1]
+    case = oracle_pipeline().run(label_stack(labels[:, kept], slice_spacing_mm=6.9))
+    assert missing_share(case) == pytest.approx(0.316, abs=0.01)
+    fired = finding(case, "coverage_base")
+    assert (fired.verdict, fired.withholds) == (Verdict.REVIEW, ())
+    assert fired.reason == "the stack stops inside the ventricle at the base"
 
 
 @pytest.mark.parametrize("phase", [0, 4])
@@ -312,7 +326,8 @@ def test_volumes_no_heart_has_are_withheld(good, stated, says, taken_back):
             biomarkers=tuple(
                 replace(one, value=stated.get(one.name, one.value)) for one in good.biomarkers
             ),
-        )
+        ),
+        CineQualitySettings(),
     )
     assert fired.verdict == Verdict.WITHHELD
     assert says in fired.reason
@@ -320,7 +335,7 @@ def test_volumes_no_heart_has_are_withheld(good, stated, says, taken_back):
 
 
 def test_without_volumes_their_size_is_not_checked(good):
-    fired = check_volumes(replace(good, biomarkers=()))
+    fired = check_volumes(replace(good, biomarkers=()), CineQualitySettings())
     assert (fired.verdict, "not checked" in fired.reason) == (Verdict.REVIEW, True)
 
 

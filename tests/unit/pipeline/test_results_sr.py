@@ -450,7 +450,9 @@ def test_texts_are_sentences_in_plain_words():
 
 def test_every_check_of_the_chain_has_a_title():
     cases = (drawn_case(OracleRegressor()), lge_case())
-    assert {finding.check for case in cases for finding in case.quality} == CHECK_TITLES.keys()
+    checks = {finding.check for case in cases for finding in case.quality}
+    only_where_it_is_so = {"blank_images"}
+    assert checks | only_where_it_is_so == CHECK_TITLES.keys()
 
 
 def test_a_number_known_to_be_biased_says_so_beside_it(tmp_path):

@@ -97,3 +97,21 @@ def test_refinement_needs_what_comes_before(missing):
     case = SegmentCine(OracleSegmenter())(case_of(drawn_labels(), (True,) * 12))
     with pytest.raises(ValueError, match="after segmentation and detection"):
         RefineKeyPhases(OracleSegmenter())(replace(case, **{missing: None}))
+
+
+class WithIsland(OracleSegmenter):
+    """Sees an island of RV where it is careful."""
+
+    def __call__(self, *arguments, careful=False):
+        found = super().__call__(*arguments)
+        found[:, 1, :4, 90:] = RV_CAVITY if careful else found[:, 1, :4, 90:]
+        return found
+
+
+def test_what_was_seen_at_ed_and_es_before_is_kept_to_be_compared():
+    case = case_of(drawn_labels(phases=5, slices=4, es=1), (True,) * 4)
+    before = SegmentCine(WithIsland())(replace(case, phases=Phases(ed=3, es=1)))
+    found = RefineKeyPhases(WithIsland())(before).segmentation
+    assert np.array_equal(found.first_look, before.segmentation.labels[[3, 1]])
+    assert (found.uncleaned[:, 1, :4, 90:] == RV_CAVITY).all()
+    assert np.array_equal(found.labels, before.segmentation.labels)
