@@ -12,6 +12,7 @@ from models.training.recipes import RECIPES
 from pipeline.analysis import settings_digest
 from pipeline.case import LV_CAVITY, CineCase, Phases, Regression, Relevance, Verdict
 from pipeline.cine import build_cine_pipeline
+from pipeline.stages.curve import PEAK_RATES
 from pipeline.stages.quality import CheckQuality
 from pipeline.stages.regression import RegressVolumes
 from tests.unit.dicom_node.test_measure import write_untrained
@@ -92,7 +93,7 @@ def test_the_regressor_stands_in_the_provenance_after_the_segmenter():
     stages = [record.stage for record in case.provenance]
     assert stages == [
         *("relevance", "segmentation", "detection", "refinement"),
-        *("regression", "biomarkers", "quality"),
+        *("regression", "biomarkers", "wall", "quality"),
     ]
     assert [model.name for model in case.provenance[4].models] == ["oracle_regressor"]
     assert "oracle_regressor" in {
@@ -123,7 +124,7 @@ def test_methods_that_differ_ask_for_review_of_what_they_differ_in():
         f"the ES volume is {segmented + 40:.0f} ml by regression and {segmented:.0f} ml by "
         "segmentation"
     )
-    assert set(found.concerns) == FROM_REGRESSION - {"lv_edv", "lv_edv_index"}
+    assert set(found.concerns) == {*FROM_REGRESSION, *PEAK_RATES} - {"lv_edv", "lv_edv_index"}
     near = finding(rechecked(esv_ml=segmented + 19), "lv_volume_agreement")
     assert near.verdict == Verdict.OK
 
@@ -147,7 +148,7 @@ def test_a_volume_that_nothing_explains_asks_for_review():
         Verdict.REVIEW,
         "nothing in the images explains the ED volume",
     )
-    assert set(found.concerns) == FROM_REGRESSION - {"lv_esv", "lv_esv_index"}
+    assert set(found.concerns) == {*FROM_REGRESSION, *PEAK_RATES} - {"lv_esv", "lv_esv_index"}
 
 
 def test_an_lv_that_regression_sees_stand_still_asks_for_review():

@@ -46,6 +46,7 @@ def case_of(stack, labels, phases):
     relevant = tuple(labels.any(axis=(0, 2, 3)).tolist())
     return replace(
         make_case(),
+        volume_curve_ml={"lv": np.linspace(60, 150, len(stack.frames))},
         stack=stack,
         relevance=Relevance(np.array(relevant, float), relevant, (1.0, 1.0)),
         phases=phases,
