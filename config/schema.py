@@ -7,7 +7,7 @@ and is tested to hold exactly these defaults.
 import ipaddress
 import re
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple, Self
+from typing import Annotated, Literal, NamedTuple, Self, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
@@ -232,6 +232,13 @@ class PipelinesSettings(_Table):
         return tuple(dict.fromkeys(one for table in enabled for one in table.networks))
 
 
+Profile = Literal["full", "display", "legacy"]
+"""What is sent: SEG and report; what OHIF-like viewers show; an image and a PDF."""
+
+PROFILES: tuple[Profile, ...] = get_args(Profile)
+DEFAULT_PROFILES: tuple[Profile, ...] = ("full", "legacy")
+
+
 class DestinationSettings(_Table):
     """`[[destinations]]`: a DICOM peer that gets the results by C-STORE."""
 
@@ -241,6 +248,7 @@ class DestinationSettings(_Table):
     port: Port
     calling_ae_title: AETitle | None = None
     source_ae_titles: tuple[AETitle, ...] = ()
+    profiles: Annotated[tuple[Profile, ...], Field(min_length=1)] = DEFAULT_PROFILES
     retry_first_s: Seconds = 10
     retry_max_s: Seconds = 14_400
     give_up_after_days: Days = 7
@@ -315,6 +323,12 @@ class Settings(_Table):
         return tuple(
             route for route in self.routes if getattr(self.pipelines, route.pipeline).enabled
         )
+
+    @property
+    def profiles(self) -> tuple[Profile, ...]:
+        """Output profiles that at least one destination gets; the default where there is none."""
+        wanted = [profile for one in self.destinations for profile in one.profiles]
+        return tuple(dict.fromkeys(wanted or DEFAULT_PROFILES))
 
     @model_validator(mode="after")
     def _references_hold(self) -> Self:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from config.errors import NodeError
-from config.schema import LogSettings, Settings
+from config.schema import PROFILES, LogSettings, Settings
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -109,11 +109,22 @@ def process(
             "--explain", help="A picture of each stack: its slices, and what spoke for the LV."
         ),
     ] = False,
+    profiles: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--profile",
+            metavar="NAME",
+            help=f"What to write: {', '.join(PROFILES)}; may be repeated. Else as configured.",
+        ),
+    ] = None,
 ) -> None:
     """Measure studies in files: the node's own chain, without network and database."""
     from dicom_node.process import process_files
 
-    findings = process_files(paths, output, _load(config), explain=explain)
+    wanted = [known for known in PROFILES if known in (profiles or ())]
+    if unknown := {*(profiles or ())} - {*wanted}:
+        raise typer.BadParameter(f"no profile {', '.join(sorted(unknown))}")
+    findings = process_files(paths, output, _load(config), wanted, explain=explain)
     for entry in findings.series:
         reason = f": {entry.reason}" if entry.reason else ""
         typer.echo(

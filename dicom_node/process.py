@@ -3,20 +3,20 @@
 import contextlib
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import structlog
 
-from config.schema import Settings
+from config.schema import Profile, Settings
 from dicom_node.explanation import draw_slices
 from pipeline.analysis import Analyser, ResultIdentity, left_alone, rejected
 from pipeline.errors import Rejection
 from pipeline.findings import Findings, SeriesFindings, write_findings
 from pipeline.headers import InstanceHeader, read_header
-from pipeline.results import ResultObject
+from pipeline.results.profiles import is_wanted
 from pipeline.routing import Proposal, propose
 
 log = structlog.get_logger()
@@ -32,7 +32,12 @@ class Inputs:
 
 
 def process_files(
-    paths: Iterable[Path], output: Path, settings: Settings, *, explain: bool = False
+    paths: Iterable[Path],
+    output: Path,
+    settings: Settings,
+    profiles: Collection[Profile] = (),
+    *,
+    explain: bool = False,
 ) -> Findings:
     """Measure every stack found in files and write objects and `findings.json`.
 
@@ -44,6 +49,8 @@ def process_files(
         Folder for the result objects and `findings.json`; made when absent.
     settings : Settings
         Routes, pipelines, worker and site are used.
+    profiles : collection of Profile, optional
+        What to write; without it what the destinations of the settings get.
     explain : bool
         Draw for each stack what spoke for its slices, as `stack-N-slices.png`.
 
@@ -54,7 +61,7 @@ def process_files(
     """
     inputs = read_inputs(paths)
     output.mkdir(parents=True, exist_ok=True)
-    analyser = Analyser(settings)
+    analyser = Analyser(settings, profiles)
     numbered = [*enumerate(propose(inputs.headers, settings.active_routes), start=1)]
     found: dict[int, SeriesFindings] = {}
     of_patients: defaultdict[tuple[str, str], list[SeriesFindings]] = defaultdict(list)
@@ -67,7 +74,7 @@ def process_files(
         study.append(found[number])
         if explain and proposal.pipeline is not None:
             _explain(proposal, inputs.files, analyser, output / f"stack-{number}-slices.png")
-    series = (found[number] for number, _ in numbered)
+    series = (found[number].with_saved_objects() for number, _ in numbered)
     findings = Findings.of(series, files_left_out=inputs.left_out)
     write_findings(output / "findings.json", findings)
     return findings
@@ -132,8 +139,14 @@ def _process_stack(
     except Rejection as rejection:
         log.warning("stack rejected", pipeline=proposal.pipeline, reason=str(rejection))
         return rejected(proposal, rejection)
-    paths = [_save(item, output / f"stack-{number}-{item.role}.dcm") for item in analysis.objects]
-    return analysis.findings.with_paths([str(path.relative_to(output)) for path in paths])
+    names = [
+        f"stack-{number}-{item.role}.dcm" if is_wanted(item.role, analyser.profiles) else None
+        for item in analysis.objects
+    ]
+    for item, name in zip(analysis.objects, names, strict=True):
+        if name is not None:
+            item.dataset.save_as(output / name, enforce_file_format=True)
+    return analysis.findings.with_paths(names)
 
 
 def _explain(proposal: Proposal, files: dict[str, Path], analyser: Analyser, picture: Path) -> None:
@@ -145,8 +158,3 @@ def _explain(proposal: Proposal, files: dict[str, Path], analyser: Analyser, pic
             log.warning("no picture of the slices", pipeline=proposal.pipeline, reason=reason)
             return
         draw_slices(explanation, picture)
-
-
-def _save(item: ResultObject, path: Path) -> Path:
-    item.dataset.save_as(path, enforce_file_format=True)
-    return path

@@ -31,6 +31,7 @@ from pipeline.analysis import ResultIdentity, StandingResult
 from pipeline.case import Verdict
 from pipeline.findings import SeriesFindings
 from pipeline.results.common import EarlierObject
+from pipeline.results.profiles import is_wanted
 from storage import Storage
 from storage.errors import LeaseLost
 from storage.job import Job, Standing
@@ -173,6 +174,8 @@ class Worker:
                 log.info("job deferred", reason=outcome.reason)
 
     def _finish(self, job: Job, completed: Completed) -> None:
+        destinations = destinations_for(job.source_ae_titles, self._settings.destinations)
+        names = [destination.name for destination in destinations]
         results = [
             NewResult(
                 role=item.role,
@@ -180,13 +183,17 @@ class Worker:
                 sop_class_uid=item.sop_class_uid,
                 series_instance_uid=item.series_instance_uid,
                 path=self._storage.folder.persist_result(job, item.role, item.path.read_bytes()),
+                destinations=tuple(
+                    destination.name
+                    for destination in destinations
+                    if is_wanted(item.role, destination.profiles)
+                ),
             )
             for item in completed.results
         ]
-        names = destinations_for(job.source_ae_titles, self._settings.destinations)
         now = datetime.now(UTC)
         self._storage.jobs.finish(job, results, names, completed.findings_json, now)
-        log.info("job completed", objects=len(results), destinations=list(names))
+        log.info("job completed", objects=len(results), destinations=names)
         log_doubts(SeriesFindings.model_validate_json(completed.findings_json))
         for stack_id in wake_unjoined(self._storage, job.study_instance_uid, now):
             log.info("report to be joined with that of the cine", woken_stack_id=stack_id)
@@ -241,10 +248,10 @@ def _standing(job: Job) -> StandingResult | None:
 
 def destinations_for(
     source_ae_titles: Sequence[str], destinations: Sequence[DestinationSettings]
-) -> tuple[str, ...]:
-    """Names of the destinations that get the results of a study pushed by these AE titles."""
+) -> tuple[DestinationSettings, ...]:
+    """Return the destinations that get the results of a study pushed by these AE titles."""
     return tuple(
-        destination.name
+        destination
         for destination in destinations
         if not destination.source_ae_titles
         or set(destination.source_ae_titles) & set(source_ae_titles)

@@ -5,13 +5,13 @@ Networks are loaded at the first stack and kept for the next.
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from config.schema import LOCALISER, Settings
+from config.schema import LOCALISER, Profile, Settings
 from config.version import SOFTWARE_VERSION
 from pipeline.assemble import assemble, assemble_lge
 from pipeline.case import Case, CineStack
@@ -68,10 +68,23 @@ class Analysis:
 
 
 class Analyser:
-    """Runs the pipeline that a proposal names."""
+    """Runs the pipeline that a proposal names.
 
-    def __init__(self, settings: Settings) -> None:
+    Parameters
+    ----------
+    settings : Settings
+    profiles : collection of Profile, optional
+        What to write; without it what the destinations of the settings get.
+
+    Attributes
+    ----------
+    profiles : frozenset of Profile
+        What is written, beside the full report.
+    """
+
+    def __init__(self, settings: Settings, profiles: Collection[Profile] = ()) -> None:
         self._settings = settings
+        self.profiles = frozenset(profiles or settings.profiles)
         self._cine: CinePipeline | None = None
         self._lge: LgePipeline | None = None
 
@@ -130,7 +143,7 @@ class Analyser:
             )
             if result_uid("sr", case, as_before) in standing.sop_instance_uids:
                 context = as_before
-        objects = write_results(case, context)
+        objects = write_results(case, context, self.profiles)
         findings = completed_findings(
             case, objects, pipeline=str(proposal.pipeline), numeric_backend=chain.numeric_backend
         )

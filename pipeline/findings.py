@@ -172,8 +172,9 @@ class ObjectFinding(_Finding):
     sop_class_uid: str
     sop_instance_uid: str
     role: str = Field(
-        description="sr, seg_ed, seg_es, seg_lge, explanation_ed or explanation_es; "
-        "a suffix where the source slices have a series each."
+        description="sr, seg_ed, seg_es, seg_lge, explanation_ed or explanation_es, with a suffix "
+        "where the source slices have a series each; page, pdf; what begins with key is for "
+        "display: key_ed_01 and so on, key_seg_ed, key_sr_ed."
     )
     segments: tuple[str, ...] = Field(description="Labels of the segments; empty for a report.")
 
@@ -227,13 +228,18 @@ class _SeriesHead(_Finding):
 class SeriesFindings(_Measured, _SeriesHead):
     """What was found in one stack, or why a series was not measured."""
 
-    def with_paths(self, paths: Sequence[str]) -> Self:
+    def with_paths(self, paths: Sequence[str | None]) -> Self:
         """Return a copy that says where each object was saved; `paths` in the order of objects."""
         placed = tuple(
             item.model_copy(update={"path": path})
             for item, path in zip(self.objects, paths, strict=True)
         )
         return self.model_copy(update={"objects": placed})
+
+    def with_saved_objects(self) -> Self:
+        """Return a copy that names only the objects that were saved."""
+        saved = tuple(item for item in self.objects if item.path is not None)
+        return self.model_copy(update={"objects": saved})
 
 
 def read_series_findings(text: str | None) -> SeriesFindings | None:

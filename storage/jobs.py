@@ -155,7 +155,7 @@ class Jobs:
         new : sequence of NewResult
             Their files were written by `DataFolder.persist_result`.
         destinations : sequence of str
-            Who gets them, in this order.
+            Who gets them, in this order, but for what a result says of itself.
         summary_json : str
             Findings; opaque here.
         now : datetime
@@ -178,7 +178,7 @@ class Jobs:
             ids = record_results(connection, new, files, facts)
             end(connection, row, JobState.COMPLETED, now, summary_json=summary_json)
             if not late:
-                queue_deliveries(connection, ids, destinations, now)
+                queue_deliveries(connection, zip(ids, new, strict=True), destinations, now)
                 done = {"computed_input_digest": row.input_digest, "completed_job_id": row.id}
                 reason = row.trigger + UNCHANGED if same else row.trigger
                 show(connection, row, StackState.COMPLETED, reason, now, **done)

@@ -17,13 +17,22 @@ from storage.states import UNSETTLED_DELIVERY_STATES, DeliveryState, ResultState
 
 @dataclass(frozen=True, slots=True)
 class NewResult:
-    """A result object; `path` is what `DataFolder.persist_result` returned for it."""
+    """A result object.
+
+    Attributes
+    ----------
+    path : Path
+        What `DataFolder.persist_result` returned for it.
+    destinations : tuple of str or None
+        Those of the job's destinations that get it; None: all.
+    """
 
     role: str
     sop_instance_uid: str
     sop_class_uid: str
     series_instance_uid: str
     path: Path
+    destinations: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +75,18 @@ def record_results(
     for result in new:
         file = files[result.sop_instance_uid]
         row = asdict(result) | asdict(file) | dict(facts)
+        del row["destinations"]
         ids.append(insert_row(connection, results, row))
     return ids
 
 
 def queue_deliveries(
-    connection: Connection, result_ids: Iterable[int], destinations: Sequence[str], now: datetime
+    connection: Connection,
+    recorded: Iterable[tuple[int, NewResult]],
+    destinations: Sequence[str],
+    now: datetime,
 ) -> None:
-    """Queue each result for each destination."""
+    """Queue each result, given with its id, for each destination that gets it."""
     rows = [
         {
             "result_id": result_id,
@@ -83,8 +96,9 @@ def queue_deliveries(
             "created_at": now,
             "next_attempt_at": now,
         }
-        for result_id in result_ids
+        for result_id, result in recorded
         for destination in destinations
+        if result.destinations is None or destination in result.destinations
     ]
     if rows:
         connection.execute(insert(outbox), rows)

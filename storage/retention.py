@@ -140,8 +140,7 @@ def _allows(now: datetime, delivered: timedelta, unused: timedelta) -> ColumnEle
     sent = outbox.c.state == DeliveryState.SENT
     confirmed = and_(
         stacks.c.state == StackState.COMPLETED,
-        exists().where(current),
-        ~exists().where(current, ~exists().where(delivery, sent)),
+        exists().where(current, delivery, sent),
         ~exists().where(current, delivery, or_(~sent, outbox.c.settled_at > now - delivered)),
     )
     done_with = and_(
@@ -187,10 +186,16 @@ def _instance_may_go(
 
 
 def _result_may_go(allowing: Select[tuple[int]]) -> ColumnElement[bool]:
-    """Whether a result of an allowing stack was superseded, or delivered or stopped somewhere."""
+    """Whether a result of an allowing stack was superseded, or its job's results were sent.
+
+    Some of these may be nobody's: no destination has their profile.
+    """
     same_file = results.alias()
     shared = and_(same_file.c.path == results.c.path, same_file.c.stack_id.not_in(allowing))
-    settled = exists().where(outbox.c.result_id == results.c.id)
+    sibling = results.alias()
+    settled = exists().where(
+        sibling.c.job_id == results.c.job_id, outbox.c.result_id == sibling.c.id
+    )
     return and_(
         results.c.stack_id.in_(allowing),
         ~exists().where(shared),

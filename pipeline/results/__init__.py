@@ -4,14 +4,24 @@ The writers are built from the case and its context alone: the same two give the
 highdicom is imported when something is written, so that this package loads fast.
 """
 
+from collections.abc import Collection, Iterator
+
+from config.schema import Profile
 from pipeline.case import Case
-from pipeline.results.common import NODE_MANUFACTURER, ResultContext, ResultObject
+from pipeline.results.common import (
+    NODE_MANUFACTURER,
+    ResultBasis,
+    ResultContext,
+    ResultObject,
+)
 
 __all__ = ["NODE_MANUFACTURER", "ResultContext", "ResultObject", "write_results"]
 
 
-def write_results(case: Case, context: ResultContext) -> tuple[ResultObject, ...]:
-    """Write the segmentations of the key phases, and the report.
+def write_results(
+    case: Case, context: ResultContext, profiles: Collection[Profile] = ("full",)
+) -> tuple[ResultObject, ...]:
+    """Write what the profiles need, and the full report with its segmentations in any case.
 
     Parameters
     ----------
@@ -19,15 +29,16 @@ def write_results(case: Case, context: ResultContext) -> tuple[ResultObject, ...
         A case of cine or late enhancement that went through all stages.
     context : ResultContext
         Series, number and time of the results, and who made them.
+    profiles : collection of Profile
+        What is to be sent; `profiles_of` tells which object belongs to which.
 
     Returns
     -------
     tuple of ResultObject
         One SEG per key phase and source series that has a mask (PS3.3 A.51), likewise what
         explains a volume by regression, then the TID 1500 report in a Comprehensive 3D SR
-        (PS3.3 A.35.13), which is always there.
+        (PS3.3 A.35.13), which is always there, then what the other profiles add.
     """
-    from pipeline.results.common import ResultBasis
     from pipeline.results.seg import write_segmentations
     from pipeline.results.source import patient_study, tolerant_headers
     from pipeline.results.sr import write_report
@@ -36,4 +47,19 @@ def write_results(case: Case, context: ResultContext) -> tuple[ResultObject, ...
         basis = ResultBasis(case, context, patient_study(case.stack)[0])
         written = write_segmentations(basis)
         report = write_report(basis, written)
-    return (*(seg.result for seg in written), report)
+        added = tuple(_added(basis, profiles))
+    return (*(seg.result for seg in written), report, *added)
+
+
+def _added(basis: ResultBasis, profiles: Collection[Profile]) -> Iterator[ResultObject]:
+    """Write what the full profile does not have."""
+    if "display" in profiles:
+        from pipeline.results.display import write_display
+
+        yield from write_display(basis)
+    if {"display", "legacy"} & {*profiles}:
+        from pipeline.results.page import encapsulated_pdf, secondary_capture
+
+        if "legacy" in profiles:
+            yield secondary_capture(basis)
+        yield encapsulated_pdf(basis)

@@ -28,6 +28,7 @@ LV_MYOCARDIUM_SITE = Code("49848007", "SCT", "Left Ventricle Myocardium")
 RIGHT_VENTRICLE = Code("53085002", "SCT", "Right ventricle")
 
 AI_FAMILY = Code("123110", "DCM", "Artificial Intelligence")
+ACQUISITION_EQUIPMENT = Code("109101", "DCM", "Acquisition Equipment")
 PROCESSING_EQUIPMENT = Code("109102", "DCM", "Processing Equipment")
 REPORT_TITLE = Code("126000", "DCM", "Imaging Measurement Report")
 CARDIAC_MR = Code("241620005", "SCT", "Magnetic resonance imaging of heart")

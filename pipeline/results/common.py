@@ -7,8 +7,9 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from pydicom import Dataset
+from pydicom.dataset import FileMetaDataset
 from pydicom.sr.coding import Code
-from pydicom.uid import UID
+from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from pipeline.case import Case, ModelUse
 from pipeline.results.codes import PROCESSING_EQUIPMENT
@@ -189,6 +190,25 @@ def equipment(basis: ResultBasis) -> dict[str, Any]:
         "software_versions": basis.context.software_version,
         "device_serial_number": basis.context.device_serial_number,
     }
+
+
+def begun(identity: ObjectIdentity, sop_class_uid: UID, basis: ResultBasis) -> Dataset:
+    """Begin an object that highdicom does not build: its UIDs, its equipment, its file meta."""
+    dataset = Dataset()
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.MediaStorageSOPClassUID = sop_class_uid
+    dataset.file_meta.MediaStorageSOPInstanceUID = UID(identity.sop_instance_uid)
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset.SOPClassUID = sop_class_uid
+    dataset.SOPInstanceUID = identity.sop_instance_uid
+    dataset.SeriesInstanceUID = identity.series_instance_uid
+    made = equipment(basis)
+    dataset.Manufacturer = made["manufacturer"]
+    dataset.ManufacturerModelName = made["manufacturer_model_name"]
+    dataset.SoftwareVersions = made["software_versions"]
+    dataset.DeviceSerialNumber = made["device_serial_number"]
+    dataset.ContributingEquipmentSequence = []
+    return dataset
 
 
 def finished(

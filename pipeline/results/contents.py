@@ -112,6 +112,8 @@ class Contents:
         SeriesNumber of the report.
     page_number : int
         SeriesNumber of the report as an image; that as a PDF is the next.
+    key_number : int
+        SeriesNumber of the first key phase images; what shows them follows.
     phases : tuple of (KeyPhase, int)
         Phases that are looked at, with their index in the stack.
     drawings : tuple of Drawing
@@ -132,6 +134,7 @@ class Contents:
     analysis: str
     report_number: int
     page_number: int
+    key_number: int
     phases: tuple[tuple[KeyPhase, int], ...]
     drawings: tuple[Drawing, ...]
     structures: tuple[StructureGroup, ...]
@@ -174,6 +177,7 @@ def _cine(case: CineCase) -> Contents:
         analysis=_CINE,
         report_number=9001,
         page_number=9010,
+        key_number=9021,
         phases=phases,
         drawings=(*_cine_drawings(case, phases), *_explanations(case, phases)),
         structures=(
@@ -267,6 +271,7 @@ def _lge(case: LgeCase) -> Contents:
         analysis=_LGE,
         report_number=9006,
         page_number=9012,
+        key_number=9031,
         phases=((LATE_ENHANCEMENT, 0),),
         drawings=() if drawn is None else (_lge_drawing(drawn.labels[0]),),
         structures=(

@@ -17,6 +17,7 @@ from highdicom.sr import (
     MeasurementsAndQualitativeEvaluations,
     NormalRangeProperties,
     NumContentItem,
+    PlanarROIMeasurementsAndQualitativeEvaluations,
     QualitativeEvaluation,
     ReferencedSegment,
     RelationshipTypeValues,
@@ -66,7 +67,11 @@ _NORMALITY: Mapping[Flag, Code] = {
     Flag.NORMAL: NORMAL,
     Flag.HIGH: ABNORMALLY_HIGH,
 }
-Group = MeasurementsAndQualitativeEvaluations | VolumetricROIMeasurementsAndQualitativeEvaluations
+Group = (
+    MeasurementsAndQualitativeEvaluations
+    | PlanarROIMeasurementsAndQualitativeEvaluations
+    | VolumetricROIMeasurementsAndQualitativeEvaluations
+)
 
 _WITH_PAPILLARY_MUSCLES = (LV_CAVITY, LV_EXPLANATION, LV_MYOCARDIUM)
 
@@ -87,6 +92,26 @@ def measurement_groups(basis: ResultBasis, written: Sequence[WrittenSegmentation
         *_structure_groups(basis, written, found),
         *_derived_groups(basis, found),
     ]
+
+
+def region_group(
+    basis: ResultBasis,
+    what: str,
+    phase: KeyPhase,
+    biomarkers: Sequence[Biomarker],
+    **about: Any,
+) -> Group:
+    """Build a group on a region of an image (TID 1410) that states these biomarkers.
+
+    `what` identifies the region; `about` goes to the constructor of the group.
+    """
+    group = PlanarROIMeasurementsAndQualitativeEvaluations(
+        tracking_identifier=_tracking(basis, what),
+        measurements=_measurements(biomarkers, basis),
+        qualitative_evaluations=[*_phase(phase)],
+        **about,
+    )
+    return _with_texts(group, biomarkers, basis)
 
 
 def _structure_groups(

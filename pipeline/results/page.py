@@ -9,12 +9,10 @@ from collections.abc import Iterable
 
 import numpy as np
 from pydicom import Dataset
-from pydicom.dataset import FileMetaDataset
 from pydicom.sr.coding import Code
 from pydicom.uid import (
     UID,
     EncapsulatedPDFStorage,
-    ExplicitVRLittleEndian,
     SecondaryCaptureImageStorage,
 )
 
@@ -23,8 +21,8 @@ from pipeline.results.common import (
     ObjectIdentity,
     ResultBasis,
     ResultObject,
+    begun,
     coded,
-    equipment,
     finished,
     identify,
 )
@@ -34,7 +32,7 @@ from pipeline.results.source import reference
 SECONDARY_CAPTURE, PDF = "page", "pdf"
 _TITLE = "Cardiac CAD report, automatic, unverified"
 _REPORT = Code("18748-4", "LN", "Diagnostic imaging report")
-_DPI = 150
+_DPI = 140
 # Controls of viewers lie over the top of an image: no text stands there.
 FREE_SHARE = 0.16
 
@@ -105,25 +103,13 @@ def _document(
     basis: ResultBasis, identity: ObjectIdentity, sop_class: UID, modality: str, number: int
 ) -> Dataset:
     """Make what both objects share: series, equipment and what kind of document it is."""
-    dataset = Dataset()
-    dataset.file_meta = FileMetaDataset()
-    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID = sop_class
-    dataset.file_meta.MediaStorageSOPInstanceUID = UID(identity.sop_instance_uid)
-    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    dataset.SOPInstanceUID = identity.sop_instance_uid
-    dataset.SeriesInstanceUID = identity.series_instance_uid
+    dataset = begun(identity, sop_class, basis)
     dataset.Modality = modality
     dataset.SeriesNumber = basis.contents.page_number + number
     dataset.InstanceNumber = basis.context.instance_number
     dataset.SeriesDescription = _TITLE
-    made = equipment(basis)
-    dataset.Manufacturer = made["manufacturer"]
-    dataset.ManufacturerModelName = made["manufacturer_model_name"]
-    dataset.SoftwareVersions = made["software_versions"]
-    dataset.DeviceSerialNumber = made["device_serial_number"]
     dataset.ConversionType = "WSD"
     dataset.BurnedInAnnotation = "YES"
-    dataset.ContributingEquipmentSequence = []
     return dataset
 
 

@@ -1,6 +1,6 @@
 """Segmentation objects (PS3.3 A.51): what was drawn on which source image."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 
@@ -23,6 +23,8 @@ from pipeline.results.common import (
     model_of,
 )
 from pipeline.results.contents import Drawing
+from pipeline.results.key_images import KeyPhaseImages
+from pipeline.results.profiles import KEY_ROLE
 from pipeline.results.source import (
     SourceImage,
     frame_of_reference_uid,
@@ -52,11 +54,16 @@ class WrittenSegmentation:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """The part of a drawing on the images of one source series; labels uint8 [n, y, x]."""
+    """The part of a drawing on the images of one series, and what that SEG is called.
+
+    `labels` are uint8 [n, y, x].
+    """
 
     drawing: Drawing
     images: tuple[SourceImage, ...]
     labels: UInt8
+    series_number: int
+    series_description: str
 
     @property
     def values(self) -> tuple[int, ...]:
@@ -74,6 +81,25 @@ def write_segmentations(
         for drawing in basis.contents.drawings
         for role, part in _parts(basis, drawing, indices[drawing.phase])
     )
+
+
+def write_key_segmentations(
+    basis: ResultBasis, copies: Iterable[KeyPhaseImages]
+) -> Iterator[ResultObject]:
+    """Write each drawing once more, on the copies of its images."""
+    images_of = {one.phase: one.images for one in copies}
+    for number, drawing in enumerate(basis.contents.drawings, start=3):
+        images = images_of.get(drawing.phase, {})
+        drawn = [z for z in images if drawing.labels[z].any()]
+        if drawn:
+            part = _Part(
+                drawing,
+                tuple(images[z] for z in drawn),
+                drawing.labels[drawn],
+                basis.contents.key_number + number,
+                f"{drawing.phase.short} {drawing.words}, cardiac CAD",
+            )
+            yield _write(part, f"{KEY_ROLE}_{drawing.role}_{drawing.phase.name}", basis).result
 
 
 def subject(phase: KeyPhase, value: int) -> str:
@@ -94,7 +120,13 @@ def _parts(basis: ResultBasis, drawing: Drawing, index: int) -> Iterator[tuple[s
         chosen = [i for i, image in enumerate(images) if image.cell.series_instance_uid == series]
         is_plain = len(stack.series_instance_uids) == 1 or series == basis.context.series_seed
         suffix = "" if is_plain else f".{int(hashed_uid(series)[5:]) % 10**8:08d}"
-        part = _Part(drawing, tuple(images[i] for i in chosen), labels[[drawn[i] for i in chosen]])
+        part = _Part(
+            drawing,
+            tuple(images[i] for i in chosen),
+            labels[[drawn[i] for i in chosen]],
+            drawing.series_number,
+            f"Cardiac CAD {drawing.phase.short} {drawing.words}",
+        )
         yield f"{drawing.role}_{drawing.phase.name}{suffix}", part
 
 
@@ -120,12 +152,12 @@ def _build(part: _Part, identity: ObjectIdentity, basis: ResultBasis) -> Dataset
         segmentation_type=SegmentationTypeValues.BINARY,
         segment_descriptions=_descriptions(part, basis),
         series_instance_uid=identity.series_instance_uid,
-        series_number=drawing.series_number,
+        series_number=part.series_number,
         sop_instance_uid=identity.sop_instance_uid,
         instance_number=basis.context.instance_number,
         content_label=f"{drawing.phase.short}_{drawing.words.upper()}",
         content_description=DISCLAIMER,
-        series_description=f"Cardiac CAD {drawing.phase.short} {drawing.words}",
+        series_description=part.series_description,
         **equipment(basis),
     )
 

@@ -201,7 +201,7 @@ def _shared_header(stack: ShortAxisStack) -> Dataset:
             setattr(header, keyword, value)
     header.Rows, header.Columns = stack.frames.shape[2:]
     header.PixelSpacing = [format_number_as_ds(mm) for mm in stack.pixel_spacing_mm]
-    header.ImageOrientationPatient = _attribute(
+    header.ImageOrientationPatient = frame_value(
         source, first, "PlaneOrientationSequence", "ImageOrientationPatient"
     )
     return header
@@ -214,15 +214,21 @@ def _source_image(stack: ShortAxisStack, cell: FrameSource, shared: Dataset) -> 
     header.SOPInstanceUID = uid if frame is None else f"{uid}.{frame}"
     header.SeriesInstanceUID = cell.series_instance_uid
     header.FrameOfReferenceUID = source.get("FrameOfReferenceUID") or ""
-    header.ImagePositionPatient = _attribute(
+    header.ImagePositionPatient = frame_value(
         source, cell, "PlanePositionSequence", "ImagePositionPatient"
     )
-    thickness = _attribute(source, cell, "PixelMeasuresSequence", "SliceThickness")
+    thickness = frame_value(source, cell, "PixelMeasuresSequence", "SliceThickness")
     header.SliceThickness = thickness or format_number_as_ds(stack.slice_spacing_mm)
     return SourceImage(cell, header)
 
 
-def _attribute(source: Dataset, cell: FrameSource, functional_group: str, keyword: str) -> Any:
+def valid_text(header: Dataset, keyword: str) -> str:
+    """Values of an attribute, separated by backslashes; empty where one is not valid."""
+    text = _text(header, keyword)
+    return text if all(_is_valid(keyword, value) for value in text.split("\\")) else ""
+
+
+def frame_value(source: Dataset, cell: FrameSource, functional_group: str, keyword: str) -> Any:
     """Value for one frame: of its functional group in Enhanced MR, else of the data set."""
     if cell.frame_number is None:
         return source.get(keyword)

@@ -26,6 +26,7 @@ from pipeline.results.codes import (
 )
 from pipeline.results.common import (
     NODE_MANUFACTURER,
+    ObjectIdentity,
     ResultBasis,
     ResultObject,
     equipment,
@@ -33,7 +34,7 @@ from pipeline.results.common import (
     identify,
     predecessors,
 )
-from pipeline.results.measurements import measurement_groups
+from pipeline.results.measurements import Group, measurement_groups
 from pipeline.results.seg import WrittenSegmentation
 from pipeline.results.source import (
     SourceImage,
@@ -49,25 +50,56 @@ _DEVICE = Code("121007", "DCM", "Device")
 
 def write_report(basis: ResultBasis, written: Sequence[WrittenSegmentation]) -> ResultObject:
     """State every biomarker, what was withheld and why, and how it came about."""
-    case, context = basis.case, basis.context
-    identity = identify("sr", basis)
-    images = _used_images(basis)
-    incomplete = _why_partial(case)
-    built = Comprehensive3DSR(
-        evidence=[
-            *(evidence_header(image) for image in images),
-            *(seg.result.dataset for seg in written),
-        ],
-        content=_content(basis, written, images),
-        series_instance_uid=identity.series_instance_uid,
+    return report_object(
+        basis,
+        identify("sr", basis),
+        groups=measurement_groups(basis, written),
+        images=_used_images(basis),
         series_number=basis.contents.report_number,
+        words="Cardiac CAD report",
+        also_evidence=[seg.result.dataset for seg in written],
+    )
+
+
+def report_object(
+    basis: ResultBasis,
+    identity: ObjectIdentity,
+    *,
+    groups: Sequence[Group],
+    images: Sequence[SourceImage],
+    series_number: int,
+    words: str,
+    also_evidence: Sequence[Dataset] = (),
+) -> ResultObject:
+    """Write a TID 1500 report.
+
+    Parameters
+    ----------
+    basis : ResultBasis
+    identity : ObjectIdentity
+    groups : sequence of Group
+        What was measured.
+    images : sequence of SourceImage
+        Evidence, and the image library.
+    series_number : int
+    words : str
+        What it is, in the description of its series.
+    also_evidence : sequence of Dataset
+        Further objects that the groups refer to.
+    """
+    incomplete = _why_partial(basis.case)
+    built = Comprehensive3DSR(
+        evidence=[*(evidence_header(image) for image in images), *also_evidence],
+        content=_content(basis, groups, images),
+        series_instance_uid=identity.series_instance_uid,
+        series_number=series_number,
         sop_instance_uid=identity.sop_instance_uid,
-        instance_number=context.instance_number,
+        instance_number=basis.context.instance_number,
         is_complete=not incomplete,
         is_final=False,
         is_verified=False,
         previous_versions=predecessors(identity.role, basis),
-        series_description="Cardiac CAD report, automatic, unverified",
+        series_description=f"{words}, automatic, unverified",
         **equipment(basis),
     )
     if incomplete:
@@ -94,14 +126,12 @@ def _why_partial(case: Case) -> str:
 
 
 def _content(
-    basis: ResultBasis,
-    written: Sequence[WrittenSegmentation],
-    images: Sequence[SourceImage],
+    basis: ResultBasis, groups: Sequence[Group], images: Sequence[SourceImage]
 ) -> MeasurementReport:
     report = MeasurementReport(
         observation_context=_observer(basis),
         procedure_reported=CARDIAC_MR,
-        imaging_measurements=measurement_groups(basis, written),
+        imaging_measurements=groups,
         title=REPORT_TITLE,
         language_of_content_item_and_descendants=LanguageOfContentItemAndDescendants(
             CodedConcept.from_code(ENGLISH)

@@ -21,7 +21,7 @@ ADVICE = (
 
 
 def written() -> dict[str, str]:
-    results = write_results(make_case(), CONTEXT)
+    results = write_results(make_case(), CONTEXT, ("full", "display", "legacy"))
     return {item.role: hashlib.sha256(encoded(item)).hexdigest() for item in results}
 
 

@@ -102,10 +102,16 @@ class World:
         assert job is not None
         return job
 
-    def result(self, job: Job, uid: str | None = None, content: bytes | None = None) -> NewResult:
+    def result(
+        self,
+        job: Job,
+        uid: str | None = None,
+        content: bytes | None = None,
+        destinations: tuple[str, ...] | None = None,
+    ) -> NewResult:
         uid = uid or f"2.25.{job.id}"
         path = self.storage.folder.persist_result(job, "sr", content or uid.encode())
-        return NewResult("sr", uid, "1.2.840.10008.5.1.4.1.1.88.34", "2.25.99", path)
+        return NewResult("sr", uid, "1.2.840.10008.5.1.4.1.1.88.34", "2.25.99", path, destinations)
 
     def finish(self, job: Job, *destinations: str) -> NewResult:
         result = self.result(job)

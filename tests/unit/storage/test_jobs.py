@@ -62,6 +62,19 @@ def test_a_finished_job_queues_its_results_in_order(world, stack):
     assert (after.state, after.computed_input_digest) == (StackState.COMPLETED, after.input_digest)
 
 
+def test_a_result_goes_only_where_it_is_wanted(world, stack):
+    world.enqueue(stack)
+    job = world.claim()
+    wanted = {"2.25.1": None, "2.25.2": ("OTHER",), "2.25.3": ()}
+    results = [world.result(job, uid, uid.encode(), where) for uid, where in wanted.items()]
+    world.storage.jobs.finish(job, results, ["PACS", "OTHER"], "{}", world.now)
+    assert due(world) == ["2.25.1"]
+    assert [one.sop_instance_uid for one in world.storage.outbox.due("OTHER", world.now)] == [
+        "2.25.1",
+        "2.25.2",
+    ]
+
+
 def test_a_job_ends_only_once(world, stack):
     world.enqueue(stack)
     job = world.claim()

@@ -53,6 +53,18 @@ def test_what_has_no_destination_stays(world):
     assert world.storage.retention.delete(world.later(days=999)) == 0
 
 
+def test_what_no_destination_wants_goes_with_what_was_delivered(world):
+    world.store("1.1")
+    (stack,) = world.propose(("cine", {SERIES}))
+    world.enqueue(stack)
+    job = world.claim()
+    both = [world.result(job, "2.25.1"), world.result(job, "2.25.2", destinations=())]
+    world.storage.jobs.finish(job, both, ["PACS"], "{}", world.now)
+    assert world.storage.retention.delete(world.later(days=999)) == 0
+    world.deliver()
+    assert world.storage.retention.delete(world.later(days=7)) == 3
+
+
 def test_every_destination_must_have_it(world):
     world.store("1.1")
     (stack,) = world.propose(("cine", {SERIES}))
