@@ -3,14 +3,14 @@
 import os
 import shutil
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from rich.console import Console
 from rich.markup import escape
 
 from config.errors import NodeError
-from config.schema import DestinationSettings, Settings
+from config.schema import DestinationSettings, Profile, Settings
 from dicom_node.errors import PeerUnavailable
 from dicom_node.peer import PeerAddress, echo
 from dicom_node.serve import verified
@@ -20,8 +20,15 @@ from storage.folder import DataFolder
 RESULT_CLASSES = {
     "1.2.840.10008.5.1.4.1.1.66.4": "Segmentation",
     "1.2.840.10008.5.1.4.1.1.88.34": "Comprehensive 3D SR",
+    "1.2.840.10008.5.1.4.1.1.4": "MR Image",
+    "1.2.840.10008.5.1.4.1.1.7": "Secondary Capture",
+    "1.2.840.10008.5.1.4.1.1.104.1": "Encapsulated PDF",
 }
-
+_OF_PROFILE: Mapping[Profile, tuple[str, ...]] = {
+    "full": ("Segmentation", "Comprehensive 3D SR"),
+    "display": ("Segmentation", "Comprehensive 3D SR", "MR Image", "Encapsulated PDF"),
+    "legacy": ("Secondary Capture", "Encapsulated PDF"),
+}
 
 _CONNECT_TIMEOUT_S = 5.0
 _SERVED = "served by a running node"
@@ -136,8 +143,10 @@ def _destination(destination: DestinationSettings, settings: Settings) -> Check:
     name = f"destination {destination.name}"
     address = PeerAddress(destination.ae_title, destination.host, destination.port)
     calling = destination.calling_ae_title or settings.node.ae_title
+    wanted = {words for profile in destination.profiles for words in _OF_PROFILE[profile]}
+    classes = tuple(uid for uid, words in RESULT_CLASSES.items() if words in wanted)
     try:
-        answer = echo(address, calling, tuple(RESULT_CLASSES), settings.node)
+        answer = echo(address, calling, classes, settings.node)
     except PeerUnavailable as error:
         return Check(name, False, f"{error}{_why_unreachable(destination)}")
     refused = [RESULT_CLASSES[uid] for uid in answer.refused]

@@ -12,10 +12,15 @@ from pathlib import Path
 import pytest
 
 from config.schema import Settings, SiteSettings
-from dicom_node.doctor import examine
+from dicom_node.archive import Archive
+from dicom_node.demo_archive import free_port
+from dicom_node.doctor import RESULT_CLASSES, examine
 from dicom_node.serve import serve
 from models import registry
 from models.training.cards import write_card
+from pipeline.results import write_results
+from pipeline.results.profiles import is_wanted
+from tests.unit.pipeline.result_cases import CONTEXT, make_case
 
 
 @pytest.mark.parametrize(
@@ -43,6 +48,24 @@ def test_says_why_an_archive_cannot_be_reached(tmp_path, capsys):
     settings = Settings(destinations=[archive], storage={"folder": tmp_path / "data"})
     assert not examine(settings)
     assert "no connection (Connection refused)" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize("profiles", [("full",), ("display",), ("legacy",)])
+def test_asks_each_archive_for_the_objects_of_its_profiles(profiles, tmp_path, capsys):
+    written = {item.sop_class_uid for item in write_results(make_case(), CONTEXT, profiles)
+               if is_wanted(item.role, profiles)}  # fmt: skip
+    port = free_port()
+    archive = Archive("PACS", port, tmp_path / "archive")
+    archive.start()
+    try:
+        address = {"host": "127.0.0.1", "port": port}
+        destination = {"name": "pacs", "ae_title": "PACS", "profiles": profiles, **address}
+        examine(Settings(destinations=[destination], storage={"folder": tmp_path / "data"}))
+    finally:
+        archive.stop()
+    said = " ".join(capsys.readouterr().out.split())
+    named = said.partition("accepts ")[2]
+    assert {uid for uid, words in RESULT_CLASSES.items() if words in named} == written
 
 
 REGRESSION = '[pipelines.cine]\nvolume_method = "regression"\nregressor = "nowhere"\n'
