@@ -17,9 +17,11 @@ from pipeline.results.common import (
 
 __all__ = ["NODE_MANUFACTURER", "ResultContext", "ResultObject", "write_results"]
 
+_FULL: tuple[Profile, ...] = ("full",)
+
 
 def write_results(
-    case: Case, context: ResultContext, profiles: Collection[Profile] = ("full",)
+    case: Case, context: ResultContext, profiles: Collection[Profile] = _FULL
 ) -> tuple[ResultObject, ...]:
     """Write what the profiles need, and the full report with its segmentations in any case.
 

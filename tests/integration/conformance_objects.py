@@ -3,6 +3,7 @@
 import importlib
 import io
 import pkgutil
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
@@ -18,12 +19,14 @@ from pydicom.tag import Tag
 from pydicom.uid import UID
 
 import pipeline.results
+from config.schema import PROFILES
 from pipeline import headers
 from pipeline.case import Verdict
 from pipeline.companion import companion_of
-from pipeline.results import ResultContext, ResultObject, source, write_results
+from pipeline.results import ResultContext, ResultObject, key_images, source, write_results
 from pipeline.results.codes import PRIVATE_SCHEME, QUANTITIES, STRUCTURES
 from pipeline.results.common import EarlierObject
+from pipeline.results.profiles import profiles_of
 from pipeline.results.source import tolerant_headers
 from tests.integration.conformance_network import table
 from tests.unit.pipeline.lge_cases import lge_case
@@ -61,6 +64,10 @@ _BARE = {
 }
 _CODE = {"CodeValue", "CodingSchemeDesignator", "CodeMeaning"}
 _COPIED = "as in the images"
+_FROM_SOURCE = {
+    *(*source._VERBATIM, *source._TYPE_2, *source._TYPE_3),
+    *(*key_images._TYPE_1, *key_images._TYPE_2, *key_images._TYPE_3),
+}
 _OF_SOURCE = {PATIENT["Manufacturer"], PATIENT["ManufacturerModelName"]}
 _TEXT = ("CS", "LO", "SH", "LT", "ST", "UT")
 _FEW = 4
@@ -74,9 +81,10 @@ _SAID: Mapping[str, str] = {
     "InstanceCreationTime": "likewise",
     "InstanceNumber": "1; higher in each result that supersedes",
     "SOPInstanceUID": "2.25 and a hash of all that decides the content",
-    "SeriesInstanceUID": "2.25 and a hash of the source series and the role; kept",
+    "SeriesInstanceUID": "2.25 and a hash of the source series and role; kept, but of key images",
     "SeriesNumber": "see the objects",
     "SeriesDescription": "see the objects",
+    "EncapsulatedDocument": "the page, PDF",
     "ContentLabel": "ED, ES or LGE, and SEGMENTATION or EXPLANATION",
     "SoftwareVersions": "version of the product",
     "InstitutionName": "`[site] institution`",
@@ -121,18 +129,25 @@ def samples() -> tuple[ResultObject, ...]:
     )
     man = make_case(header={"PatientSex": "M"})
     doubled = (replace(one, value=2 * (one.value or 0)) for one in man.biomarkers)
-    cases = (
-        (make_case(), CONTEXT),
-        (replace(man, biomarkers=tuple(doubled)), CONTEXT),
+    of_all_profiles = (
+        (make_case(regression=make_regression()), CONTEXT),
         (replace(reviewed, quality=doubts), _ELSEWHERE),
         (make_case(enhanced=True), _ELSEWHERE),
-        (make_case(series_of=series_per_slice, holes=frozenset({(4, 2)})), CONTEXT),
-        (make_case(regression=make_regression()), CONTEXT),
-        (make_case(header={"PatientAge": "055Y", "IssuerOfPatientID": "H"}), CONTEXT),
         (lge_case(), _ELSEWHERE),
+    )
+    full = (
+        (make_case(), CONTEXT),
+        (replace(man, biomarkers=tuple(doubled)), CONTEXT),
+        (make_case(series_of=series_per_slice, holes=frozenset({(4, 2)})), CONTEXT),
+        (make_case(header={"PatientAge": "055Y", "IssuerOfPatientID": "H"}), CONTEXT),
         (lge_case(companion=companion_of([cine_findings()])), CONTEXT),
     )
-    return tuple(item for case in cases for item in write_results(*case))
+    return tuple(
+        item
+        for cases, profiles in ((of_all_profiles, PROFILES), (full, PROFILES[:1]))
+        for case in cases
+        for item in write_results(*case, profiles)
+    )
 
 
 def kinds() -> list[str]:
@@ -151,18 +166,19 @@ def _written() -> Mapping[str, tuple[Dataset, ...]]:
 
 
 def roles() -> str:
-    """The objects of a result: what they are and in which series they stand."""
+    """The objects of a result: what they are, in which series they stand, and who gets them."""
     rows = {
         (
-            f"`{item.role.partition('.')[0]}`",
+            f"`{re.sub(r'_[0-9]+$', '_*', item.role.partition('.')[0])}`",
             UID(item.sop_class_uid).name,
             int(item.dataset.SeriesNumber),
             item.dataset.SeriesDescription,
+            ", ".join(sorted(profiles_of(item.role))),
         )
         for item in samples()
     }
-    heads = ("Role", "SOP class", "Series number", "Series description")
-    return table(heads, sorted(rows, key=lambda row: row[2]))
+    heads = ("Role", "SOP class", "Series number", "Series description", "Profiles")
+    return table(heads, sorted(rows, key=lambda row: (row[2], row)))
 
 
 def segments() -> str:
@@ -210,7 +226,7 @@ def _value(path: tuple[str, ...], values: Sequence[object]) -> str:
     keyword = path[-1]
     if said := _SAID.get("/".join(path)):
         return said
-    if len(path) == 1 and keyword in (*source._VERBATIM, *source._TYPE_2, *source._TYPE_3):
+    if len(path) == 1 and keyword in _FROM_SOURCE:
         return _COPIED
     if keyword.endswith(("ClassUID", "SyntaxUID")):
         return _few(UID(str(value)).name for value in values)
