@@ -35,7 +35,7 @@ def check_known_error(
     *,
     limits: CineQualitySettings,
 ) -> QualityFinding:
-    """`lv_known_error`, `rv_known_error`: mean errors of a network on sets of test patients.
+    """`lv_known_error`, `rv_known_error`: mean errors of a network on its test patients.
 
     `lv_mass_known_error` where the mass comes from another network than the volumes. The card
     states them as `metrics.test_<set>.<side>_edv_error_ml_mean` and the like; that of the stroke
@@ -43,24 +43,17 @@ def check_known_error(
     """
     subject = f"{side}_mass" if quantities == MASS else side
     check, name = f"{subject}_known_error", side.upper()
-    stated = {}
-    for of, figures in _sets(card):
-        errors = _errors(side, figures)
-        if known := {quantity: errors[quantity] for quantity in quantities if quantity in errors}:
-            stated[of] = known
-    if not stated:
+    errors, patients = _mean_errors(side, card)
+    known = {quantity: errors[quantity] for quantity in quantities if quantity in errors}
+    if not known:
         reason = f"not checked: no {name} errors on test patients are known of network {card.name}"
         concerns = _biomarkers(side, quantities)
         return QualityFinding(check, Verdict.REVIEW, reason, concerns=concerns)
-    large = {of: found for of, errors in stated.items() if (found := _large(errors, limits))}
+    large = _large(known, limits)
     if not large:
         return QualityFinding(check, Verdict.OK, f"no large mean error of the {name} is known")
-    concerns = _biomarkers(side, {quantity for errors in large.values() for quantity in errors})
-    reason = "; ".join(
-        f"in {of} the network measured on average {_told(name, errors)}"
-        for of, errors in large.items()
-    )
-    return QualityFinding(check, Verdict.REVIEW, reason, concerns=concerns)
+    reason = f"in {patients} the network measured on average {_told(name, large)}"
+    return QualityFinding(check, Verdict.REVIEW, reason, concerns=_biomarkers(side, large))
 
 
 def check_known_scar_error(card: "Card", limits: LgeQualitySettings) -> QualityFinding:
@@ -100,6 +93,26 @@ def _sets(card: "Card") -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 def _is_of_patients(name: str) -> bool:
     return name.startswith("test_") and not name.startswith(_NO_PATIENTS)
+
+
+def _mean_errors(side: str, card: "Card") -> tuple[dict[str, float], str]:
+    """Mean errors by quantity over the patients of all sets that state them; those sets in words.
+
+    Readers of one set draw other contours than those of another, so that the mean of one set says
+    as much of its readers as of the network.
+    """
+    stated: dict[str, list[tuple[float, float]]] = {}
+    said = []
+    for words, figures in _sets(card):
+        errors = _errors(side, figures)
+        said += [words] if errors else []
+        for quantity, error in errors.items():
+            stated.setdefault(quantity, []).append((error, float(figures.get("patients", 1))))
+    means = {
+        quantity: sum(error * count for error, count in found) / sum(count for _, count in found)
+        for quantity, found in stated.items()
+    }
+    return means, " and ".join(said)
 
 
 def _errors(side: str, figures: Mapping[str, Any]) -> dict[str, float]:

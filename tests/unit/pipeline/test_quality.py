@@ -461,6 +461,21 @@ def test_a_better_card_asks_for_nothing(good):
     assert {one.verdict for one in case.quality} == {Verdict.OK}
 
 
+@pytest.mark.parametrize(("patients", "verdict"), [(3, Verdict.OK), (30, Verdict.REVIEW)])
+def test_the_error_counts_over_the_patients_of_all_sets(good, patients, verdict):
+    metrics = {
+        "test_one": {"patients": 10, "lv_ef_error_mean": -0.5},
+        "test_other": {"patients": patients, "lv_ef_error_mean": 8.0},
+    }
+    card = replace(OracleSegmenter.card, metrics=metrics)
+    found = finding(CheckQuality(8, card)(replace(good, quality=())), "lv_known_error")
+    assert found.verdict == verdict
+    if verdict == Verdict.REVIEW:
+        assert "one" in found.reason
+        assert "other" in found.reason
+        assert "5.9 points too high" in found.reason
+
+
 @pytest.mark.parametrize("metrics", [{}, {"steps": 9, "test_x": {"dice_lv_ed_mean": 0.9}}])
 def test_a_network_never_measured_on_patients_asks_for_review(good, metrics):
     card = replace(OracleSegmenter.card, metrics=metrics)
