@@ -14,7 +14,14 @@ from pydicom.sr.coding import Code
 
 from dicom_node.phantom import write_cine_study
 from pipeline.findings import SeriesFindings
-from pipeline.results.codes import INDEX, QUANTITIES, in_report
+from pipeline.results.codes import (
+    CARDIAC_CYCLE_PHASE,
+    END_DIASTOLE,
+    END_SYSTOLE,
+    INDEX,
+    QUANTITIES,
+    in_report,
+)
 from pipeline.results.source import tolerant_headers
 from tests.integration.peers import Orthanc
 
@@ -105,8 +112,10 @@ def as_reported(findings: SeriesFindings) -> dict[str, float]:
 
 
 def reported(report: Dataset) -> dict[str, float]:
-    """Numbers of a report by the names of the findings, read with highdicom."""
-    names = {(item.code.value, item.indexed): name for name, item in QUANTITIES.items()}
+    """Numbers of a report by the names of the findings, read with highdicom.
+
+    Age, height and weight are the patient's, and stand in the report alone.
+    """
     content = hd.sr.Comprehensive3DSR.from_dataset(report).content
     groups = [
         *content.get_volumetric_roi_measurement_groups(),
@@ -114,12 +123,29 @@ def reported(report: Dataset) -> dict[str, float]:
     ]
     found: dict[str, float] = {}
     for group in groups:
+        phase = _phase(group)
         for measurement in group.get_measurements():
             is_indexed = any(item.name == _INDEX for item in _children(measurement[0]))
-            name = names[measurement.name.value, is_indexed]
+            (name,) = (
+                name
+                for name, item in QUANTITIES.items()
+                if (item.code.value, item.indexed) == (measurement.name.value, is_indexed)
+                and (item.site is None or _is_at(item.site, measurement))
+                and (item.code != _THICKNESS or name.startswith(phase))
+            )
             assert name not in found, f"{name} is stated twice"
             found[name] = measurement.value
-    return found
+    return {name: value for name, value in found.items() if name not in _OF_PATIENT}
+
+
+def _phase(group: hd.sr.MeasurementsAndQualitativeEvaluations) -> str:
+    """Name of the cardiac phase of a measurement group, if it is of one."""
+    codes = {item.value for item in group.get_qualitative_evaluations(CARDIAC_CYCLE_PHASE)}
+    return next((phase.name for phase in (END_DIASTOLE, END_SYSTOLE) if phase.code in codes), "-")
+
+
+def _is_at(site: Code, measurement: hd.sr.Measurement) -> bool:
+    return site.value in {found.value.value for found in measurement.finding_sites}
 
 
 def sentences(report: Dataset) -> str:
@@ -149,6 +175,8 @@ def same_numbers(found: Mapping[str, float], expected: Mapping[str, float]) -> b
     return found == pytest.approx(dict(expected), abs=1e-4)
 
 
+_OF_PATIENT = ("age", "height", "weight")
+_THICKNESS = QUANTITIES["ed_wall_thickness_1"].code
 _INDEX = Code(INDEX.value, INDEX.scheme_designator, INDEX.meaning)
 
 
