@@ -249,7 +249,7 @@ class Associations:
         if event.assoc.requestor.primitive is not None:
             return
         address = event.assoc.requestor.address
-        if first:
+        if first[:1] == b"\1":
             log.warning("association request refused", reason=_unreadable(first), address=address)
         else:
             log.info("connection closed without an association", address=address)
@@ -285,8 +285,6 @@ def _abort(association: Association, session: Session) -> threading.Thread:
 
 def _unreadable(request: bytes) -> str:
     """Say why a first PDU was not read as an A-ASSOCIATE-RQ (PS3.8 9.3.2), without quoting it."""
-    if request[:1] != b"\1":
-        return "what came first is no association request"
     for name, title in (("called", request[10:26]), ("calling", request[26:42])):
         if not re.fullmatch(rb"[\x20-\x5b\x5d-\x7e]{16}", title) or not title.strip():
             return f"its {name} AE title is not made of 1 to 16 printable ASCII characters"

@@ -72,7 +72,8 @@ def wall_chords(
     normal = (ahead - behind)[:, ::-1] * (1, -1)
     normal /= np.linalg.norm(normal, axis=1, keepdims=True)
     thickness = _reach(middle, normal, outer) + _reach(middle, -normal, inner)
-    is_open = thickness < min(pixel_spacing_mm) / 2
+    # A direction that meets no outline, as across a kink, has no thickness either.
+    is_open = (thickness < min(pixel_spacing_mm) / 2) | ~np.isfinite(thickness)
     for step in range(1, _OPEN_NEIGHBOURS + 1):
         is_open = is_open | np.roll(is_open, step) | np.roll(is_open, -step)
     return Chords(np.arctan2(middle[:, 1], middle[:, 0]), thickness, ~is_open)
