@@ -60,7 +60,7 @@ def growth_mb(found: list[dict[str, float]], process: str) -> float:
 
 
 @pytest.mark.parametrize(
-    "studies", [pytest.param(6, id="short"), pytest.param(20, marks=pytest.mark.campaign)]
+    "studies", [pytest.param(16, id="short"), pytest.param(20, marks=pytest.mark.campaign)]
 )
 def test_memory_is_flat(
     studies: int, start_node: StartNode, archive: Orthanc, tmp_path: Path
