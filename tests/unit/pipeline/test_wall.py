@@ -71,10 +71,10 @@ def test_where_the_wall_is_open_no_thickness_counts():
 
 def test_a_direction_that_meets_no_outline_has_no_thickness():
     """As across the kinks of a star, which failed labels may look like."""
-    down, right, radius = distance((1.5, 1.5), rows=64, columns=64)
-    lobes = 1 + 0.6 * np.cos(5 * np.arctan2(down, right) + 5.5)
-    cavity = radius < 12 * lobes
-    chords = wall_chords(cavity, (radius < 12 * lobes + 6) & ~cavity, (1.5, 1.5))
+    down, right, radius = distance((1.0, 1.0), rows=64, columns=64, centre=(0.0, 0.0))
+    star = 8 * (1 + 0.6 * np.cos(5 * np.arctan2(down, right) + 5.5))
+    cavity = radius < star
+    chords = wall_chords(cavity, (radius < star + 6) & ~cavity, (1.5, 1.5))
     assert not np.isfinite(chords.thickness_mm).all()
     assert np.isfinite(chords.thickness_mm[chords.closed]).all()
 
