@@ -16,8 +16,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import SimpleITK as sitk  # noqa: N813 - its own usual name
 
-from pipeline.case import Float64, Mask
+from pipeline.case import Float32, Float64, Mask
 
 NO_INSERTION = "the insertions of the right ventricle are not known"
 APEX_NOT_SHOWN = "segment 17 is not assessed: a short-axis stack does not show the apex"
@@ -242,12 +243,8 @@ def _septal_arc(
     if not (cavity.any() and myocardium.any() and rv.any()):
         return None
     size_mm = np.linalg.norm(affine[:3, [1, 0]], axis=0)  # of a pixel: (row, column)
-    centre, wall, blood = (
-        np.atleast_2d(points) * size_mm
-        for points in (_centre(cavity), np.argwhere(myocardium), np.argwhere(rv))
-    )
-    apart = np.sqrt(((blood[:, None] - wall[None]) ** 2).sum(axis=2)).min(axis=1)
-    touching = blood[apart <= max(_REACH_MM, 1.5 * float(size_mm.max()))] - centre
+    near = _distance_mm(myocardium, size_mm) <= max(_REACH_MM, 1.5 * float(size_mm.max()))
+    touching = (np.argwhere(rv & near) - _centre(cavity)) * size_mm
     if len(touching) < 2:
         return None
     angles = np.sort(np.arctan2(touching[:, 0], touching[:, 1]))
@@ -257,6 +254,14 @@ def _septal_arc(
     if not _ARC_DEG[0] <= np.degrees(width) <= _ARC_DEG[1]:
         return None
     return float(angles[(widest + 1) % len(angles)]), width
+
+
+def _distance_mm(mask: Mask, size_mm: Float64) -> Float32:
+    """Distance of each pixel outside a mask [y, x] to it; not positive inside."""
+    image = sitk.GetImageFromArray(mask.astype(np.uint8))
+    image.SetSpacing(size_mm[::-1].tolist())
+    distance = sitk.SignedMaurerDistanceMap(image, squaredDistance=False, useImageSpacing=True)
+    return np.asarray(sitk.GetArrayFromImage(distance), dtype=np.float32)
 
 
 def _oriented(
