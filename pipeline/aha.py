@@ -215,8 +215,9 @@ def _chords(
     inside = (rows >= 0) & (rows < scar.shape[0]) & (columns >= 0) & (columns < scar.shape[1])
     at = np.clip(rows, 0, scar.shape[0] - 1), np.clip(columns, 0, scar.shape[1] - 1)
     wall, scarred = myocardium[at] & inside, (scar & myocardium)[at] & inside
+    numbers = segments[at]
     for chord in np.flatnonzero(wall.any(axis=1)):
-        crossed = segments[at][chord][wall[chord]]
+        crossed = numbers[chord][wall[chord]]
         segment = int(crossed[len(crossed) // 2])
         if segment:
             yield segment, np.count_nonzero(scarred[chord]) / np.count_nonzero(wall[chord])
