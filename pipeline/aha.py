@@ -260,8 +260,10 @@ def _septal_arc(
 def _distance_mm(mask: Mask, size_mm: Float64) -> Float32:
     """Distance of each pixel outside a mask [y, x] to it; not positive inside."""
     image = sitk.GetImageFromArray(mask.astype(np.uint8))
-    image.SetSpacing(size_mm[::-1].tolist())
-    distance = sitk.SignedMaurerDistanceMap(image, squaredDistance=False, useImageSpacing=True)
+    image.SetSpacing(size_mm[::-1].tolist())  # type: ignore[no-untyped-call]
+    distance = sitk.SignedMaurerDistanceMap(  # type: ignore[no-untyped-call]
+        image, squaredDistance=False, useImageSpacing=True
+    )
     return np.asarray(sitk.GetArrayFromImage(distance), dtype=np.float32)
 
 
