@@ -42,8 +42,10 @@ def configure_logs(settings: LogSettings) -> None:
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
         )
     )
-    logging.basicConfig(level=settings.level.upper(), handlers=[handler], force=True)
-    # These libraries log data set contents, one line per poll, or what we log ourselves.
+    # Libraries tell a hundred lines of every font that a page holds; their warnings count.
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    logging.getLogger(__package__).setLevel(settings.level.upper())
+    # These log data set contents, one line per poll, or what we log ourselves.
     for name in ("pydicom", "pynetdicom", "apscheduler", "highdicom", "matplotlib"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     threading.excepthook = _log_lost_thread
