@@ -243,10 +243,11 @@ def _cine_method(case: CineCase) -> Iterator[str]:
 
 def _cine_phases(case: CineCase, phases: tuple[tuple[KeyPhase, int], ...]) -> Iterator[str]:
     times = case.stack.trigger_times_ms
+    told = "by an estimate" if case.stack.times_are_estimates else "after the R wave"
     for phase, index in phases:
         yield (
             f"{phase.words.capitalize()} is phase {index + 1} of {len(times)}, "
-            f"{times[index]:.0f} ms after the R wave."
+            f"{times[index]:.0f} ms {told}."
         )
 
 

@@ -93,15 +93,21 @@ class _Scaling:
 
 
 def write_key_images(basis: ResultBasis) -> tuple[KeyPhaseImages, ...]:
-    """Copy the images of each phase that something is drawn on.
+    """Copy the images of each phase in which something is drawn on an image.
 
     The series is a new one for each result, because two images at one place would be a cine again.
     """
-    drawn = {drawing.phase for drawing in basis.contents.drawings if drawing.labels.any()}
-    phases = [(phase, index) for phase, index in basis.contents.phases if phase in drawn]
+    phases = [one for one in basis.contents.phases if _is_drawn(basis, *one)]
     return tuple(
         _copy_phase(basis, phase, index, number) for number, (phase, index) in enumerate(phases)
     )
+
+
+def _is_drawn(basis: ResultBasis, phase: KeyPhase, index: int) -> bool:
+    """Whether something is drawn on an image that is there: between others it may be missing."""
+    there = [cell is not None for cell in basis.case.stack.sources[index]]
+    drawings = (one for one in basis.contents.drawings if one.phase is phase)
+    return any(one.labels[there].any() for one in drawings)
 
 
 def _copy_phase(basis: ResultBasis, phase: KeyPhase, index: int, number: int) -> KeyPhaseImages:

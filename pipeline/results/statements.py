@@ -125,7 +125,10 @@ def _curve(case: Case) -> Iterator[str]:
         points = (
             f"{in_report(ml, 'ml')} at {ms:.0f} ms" for ms, ml in zip(times, volumes, strict=True)
         )
-        yield f"LV volume curve, in ml over the time after the R wave: {', '.join(points)}."
+        over = (
+            "an estimated time" if case.stack.times_are_estimates else "the time after the R wave"
+        )
+        yield f"LV volume curve, in ml over {over}: {', '.join(points)}."
 
 
 def _text(name: Code, sentence: str) -> TextContentItem:

@@ -89,15 +89,15 @@ def _sights(case: CineCase) -> list[Sight]:
 
 
 def sight(image: Float32, labels: UInt8, pixel_spacing_mm: tuple[float, float]) -> Sight | None:
-    """How well an image [y, x] shows the LV of its labels; None where that is too small."""
+    """How well an image [y, x] shows the LV of its labels; None where that is small or apart."""
     cavity, wall = labels == LV_CAVITY, labels == LV_MYOCARDIUM
-    blood, muscle = image[cavity], image[wall]
-    if min(len(blood), len(muscle)) < _MIN_PIXELS:
+    blood, muscle, edge = image[cavity], image[wall], _inner_edge(cavity, wall)
+    if min(len(blood), len(muscle)) < _MIN_PIXELS or not edge.any():
         return None
     step = float(np.median(blood) - np.median(muscle))
     spread = float(np.hypot(_spread(blood), _spread(muscle)) / np.sqrt(2))
     noise = _spread_about_0(_laplacians(image)[cavity]) / _LAPLACIANS_GAIN
-    steepness = float(np.median(_steepness(image, pixel_spacing_mm)[_inner_edge(cavity, wall)]))
+    steepness = float(np.median(_steepness(image, pixel_spacing_mm)[edge]))
     return Sight(
         contrast=step / max(spread, 1e-6),
         noise=noise / step if step > 0 else float("inf"),

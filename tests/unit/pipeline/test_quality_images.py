@@ -67,6 +67,12 @@ def test_where_nothing_is_labelled_the_images_are_not_judged(good):
     assert all(one.reason.startswith("not checked") for one in findings)
 
 
+def test_a_wall_that_lies_apart_from_its_cavity_shows_no_edge():
+    labels = np.zeros((60, 60), np.uint8)
+    labels[10:20, 10:20], labels[30:40, 30:40] = LV_CAVITY, LV_MYOCARDIUM
+    assert sight(image(labels), labels, (1.5, 1.5)) is None
+
+
 def test_ghosts_count_in_rows_and_columns_of_the_heart_alone():
     labels = drawn_labels(size=128)[[0, 4]]
     ed, es = image(labels)

@@ -255,6 +255,14 @@ def test_missing_images_have_no_copy():
     assert "key_es_03" in found
 
 
+def test_a_phase_drawn_only_where_its_image_is_missing_has_no_key_images():
+    labels = disc_labels()
+    labels[ES, [1, 3, 4]] = 0
+    roles = {*display(make_case(labels=labels, holes=frozenset({(ES, 2)})))}
+    assert {role for role in roles if "_es" in role} == set()
+    assert {"key_ed_03", "key_seg_ed", "key_sr_ed"} <= roles
+
+
 @pytest.mark.parametrize(
     "values",
     [

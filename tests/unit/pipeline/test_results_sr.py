@@ -427,6 +427,15 @@ def test_says_how_it_came_about():
         assert any(all(word in sentence for word in words) for sentence in said), words
 
 
+def test_times_that_no_image_states_are_called_estimates():
+    case = make_case()
+    case = replace(case, stack=replace(case.stack, times_are_estimates=True))
+    said = " ".join(statements(reread(report(case))))
+    assert "phase 5 of 5, 172 ms by an estimate" in said
+    assert "LV volume curve, in ml over an estimated time: 60.0 at 12 ms" in said
+    assert "R wave" not in said
+
+
 def test_names_what_is_missing_and_what_is_wrong_in_the_headers():
     with tolerant_headers():
         case = make_case(holes=frozenset({(3, 2)}), header={"StudyDate": "20120000"})
