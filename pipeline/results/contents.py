@@ -40,7 +40,7 @@ from pipeline.results.codes import (
     in_report,
 )
 from pipeline.results.normal_ranges import Assessment, assess
-from pipeline.stages.biomarkers import WALL
+from pipeline.stages.biomarkers import ED_WALL, ES_WALL, THICKENING
 from pipeline.stages.curve import PEAK_RATES
 from pipeline.stages.wall import LITTLE_THICKENING_MM, little_thickening
 
@@ -211,9 +211,9 @@ CINE_DERIVED = (
         RIGHT_VENTRICLE,
         ("rv_ef", "rv_sv", "rv_sv_index", "rv_edv_index", "rv_esv_index"),
     ),
-    DerivedGroup("Wall thickness ED", LV_MYOCARDIUM_SITE, WALL[:17], phase=END_DIASTOLE),
-    DerivedGroup("Wall thickness ES", LV_MYOCARDIUM_SITE, WALL[17:34], phase=END_SYSTOLE),
-    DerivedGroup("Wall thickening", LV_MYOCARDIUM_SITE, WALL[34:]),
+    DerivedGroup("Wall thickness ED", LV_MYOCARDIUM_SITE, ED_WALL, phase=END_DIASTOLE),
+    DerivedGroup("Wall thickness ES", LV_MYOCARDIUM_SITE, ES_WALL, phase=END_SYSTOLE),
+    DerivedGroup("Wall thickening", LV_MYOCARDIUM_SITE, THICKENING),
 )
 PATIENT = DerivedGroup(
     "Heart rate and body surface area",

@@ -11,7 +11,7 @@ from pipeline.results.common import ResultBasis
 from pipeline.results.page_tables import write_scar
 from pipeline.results.panels import draw_bullseye, draw_contours, draw_curve
 from pipeline.results.pen import INK, LEFT, Pen
-from pipeline.stages.biomarkers import WALL
+from pipeline.stages.biomarkers import ED_WALL, ES_WALL, THICKENING
 from pipeline.stages.transmurality import TRANSMURALITY
 from pipeline.stages.wall import LITTLE_THICKENING_MM, little_thickening
 
@@ -32,9 +32,9 @@ def draw_cine(pen: Pen, case: CineCase) -> None:
     little = f"Thickening (mm; < {LITTLE_THICKENING_MM:g} mm in red)"
     for n, (title, names, most_mm, colours) in enumerate(
         (
-            ("Wall thickness at ED (mm)", WALL[:17], 16.0, "Blues"),
-            ("Wall thickness at ES (mm)", WALL[17:34], 20.0, "Blues"),
-            (little, WALL[34:], 10.0, "Greens"),
+            ("Wall thickness at ED (mm)", ED_WALL, 16.0, "Blues"),
+            ("Wall thickness at ES (mm)", ES_WALL, 20.0, "Blues"),
+            (little, THICKENING, 10.0, "Greens"),
         )
     ):
         axes = pen.figure.add_axes((LEFT + n * 0.29, top - _BULLSEYE, 0.28, _BULLSEYE))

@@ -37,11 +37,11 @@ RV = ("rv_edv", "rv_esv", "rv_edv_index", "rv_esv_index", *RV_STROKE)
 LV_MASS = ("lv_mass", "lv_mass_index")
 LV = ("lv_edv", "lv_esv", "lv_edv_index", "lv_esv_index", *LV_STROKE, *LV_MASS)
 # Mean thickness of the wall, and how much it thickens, per AHA segment.
-WALL = tuple(
-    f"{quantity}_{segment}"
+ED_WALL, ES_WALL, THICKENING = (
+    tuple(f"{quantity}_{segment}" for segment in range(1, 18))
     for quantity in ("ed_wall_thickness", "es_wall_thickness", "wall_thickening")
-    for segment in range(1, 18)
 )
+WALL = (*ED_WALL, *ES_WALL, *THICKENING)
 FUNCTION = (*LV, *RV)
 VOLUMETRIC = (*FUNCTION, *WALL)
 

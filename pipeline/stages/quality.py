@@ -2,7 +2,7 @@
 
 Every check leaves its verdict, the good ones too. A failed check names the biomarkers it takes
 back, or that a person should look at; `withhold` is the one place where they are taken. The
-thresholds are settings (`config.schema.CineQualitySettings`).
+thresholds are settings (`config.quality`).
 """
 
 from collections.abc import Iterator
@@ -101,8 +101,8 @@ class CheckQuality:
             check_detection(case, limits, self._min_phases),
             check_detector(case),
             *check_variation(case, limits),
-            check_lv_ef(case, limits),
-            check_rv_ef(case, limits),
+            check_ef(case, limits, "lv_ef", LV_STROKE),
+            check_ef(case, limits, "rv_ef", RV_STROKE),
             check_stroke_volumes(case, limits),
             check_mass(case, limits),
             check_mass_conservation(case, limits),
@@ -185,19 +185,10 @@ def check_amplitude(case: CineCase, limits: CineQualitySettings) -> QualityFindi
     return QualityFinding("curve_range", Verdict.OK, "the LV contracts from ED to ES", share)
 
 
-def check_lv_ef(case: CineCase, limits: CineQualitySettings) -> QualityFinding:
-    """`lv_ef_range`: a volume cannot grow from ED to ES."""
-    return _check_ef(case, limits, "lv_ef", LV_STROKE)
-
-
-def check_rv_ef(case: CineCase, limits: CineQualitySettings) -> QualityFinding:
-    """`rv_ef_range`: likewise for the RV, at the LV's ED and ES."""
-    return _check_ef(case, limits, "rv_ef", RV_STROKE)
-
-
-def _check_ef(
+def check_ef(
     case: CineCase, limits: CineQualitySettings, name: str, withholds: tuple[str, ...]
 ) -> QualityFinding:
+    """`lv_ef_range`, `rv_ef_range`: no volume grows from the LV's ED to its ES."""
     check, ef = f"{name}_range", biomarker(case, name)
     if ef.value is None:
         return unchecked(check, ef.withheld)

@@ -41,7 +41,8 @@ class SegmentScar:
 
     def __call__(self, case: LgeCase) -> LgeCase:
         """Return the case with its label map and the scar of the network; needs its relevance."""
-        labels = segmented(self._segmenter, case, _cleaned, careful=True)
+        found = segmented(self._segmenter, case, careful=True)
+        labels = _cleaned(found, case.stack.pixel_spacing_mm)
         scar = np.isin(labels, _IN_WALL)
         network = Scar(scar[0])
         if scar.any() and not has_scar(scar[0], (scar | (labels == LV_MYOCARDIUM))[0]):

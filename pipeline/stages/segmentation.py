@@ -1,6 +1,5 @@
 """Second stage: label maps of every phase on the relevant slices; fourth: ED and ES once more."""
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -21,7 +20,8 @@ class SegmentCine:
 
     def __call__(self, case: CineCase) -> CineCase:
         """Return the case with its label maps; needs its relevance."""
-        labels = segmented(self._segmenter, case, clean_labels)
+        found = segmented(self._segmenter, case)
+        labels = clean_labels(found, case.stack.pixel_spacing_mm)
         labels.flags.writeable = False
         return replace(case, segmentation=Segmentation(labels))
 
@@ -41,7 +41,7 @@ class RefineKeyPhases:
             raise ValueError("refinement comes after segmentation and detection")
         phases = [case.phases.ed, case.phases.es]
         first_look = case.segmentation.labels[phases]
-        found = segmented(self._segmenter, case, None, phases, careful=True)
+        found = segmented(self._segmenter, case, phases, careful=True)
         labels = case.segmentation.labels.copy()
         labels[phases] = clean_labels(found, case.stack.pixel_spacing_mm)
         for one in (labels, first_look, found):
@@ -52,21 +52,17 @@ class RefineKeyPhases:
 def segmented(
     segmenter: Segmenter,
     case: Case,
-    clean: Callable[[UInt8, tuple[float, float]], UInt8] | None,
     phases: list[int] | slice = slice(None),
     *,
     careful: bool = False,
 ) -> UInt8:
-    """Label the relevant slices of a case; the other slices stay 0.
+    """Label the relevant slices of a case, as the network does; the other slices stay 0.
 
     Parameters
     ----------
     segmenter : Segmenter
     case : Case
         With its relevance.
-    clean : callable
-        ``(labels, pixel_spacing_mm) -> labels``: what is kept of those found, uint8 [t, z, y, x];
-        all without.
     phases : list of int or slice
         Which phases.
     careful : bool
@@ -80,7 +76,8 @@ def segmented(
         raise ValueError("segmentation comes after relevance")
     slices = np.flatnonzero(case.relevance.relevant).tolist()
     frames, spacing = case.stack.frames[phases], case.stack.pixel_spacing_mm
-    found = segmenter(frames, slices, spacing, case.relevance.centre_yx, careful=careful)
     labels = np.zeros(frames.shape, dtype=np.uint8)
-    labels[:, slices] = found if clean is None else clean(found, spacing)
+    labels[:, slices] = segmenter(
+        frames, slices, spacing, case.relevance.centre_yx, careful=careful
+    )
     return labels

@@ -7,6 +7,7 @@ patient coordinates count at ES, and each phase is cut into thirds of its own le
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import numpy as np
 
@@ -28,7 +29,7 @@ from pipeline.case import (
     Mask,
     ModelUse,
 )
-from pipeline.stages.biomarkers import WALL
+from pipeline.stages.biomarkers import ED_WALL, ES_WALL, THICKENING
 from pipeline.stages.coverage import apex_is_last
 from pipeline.wall import wall_chords
 
@@ -37,7 +38,6 @@ MAX_OPEN_SHARE = 0.1
 # A segment that thickens by less is marked.
 LITTLE_THICKENING_MM = 2.0
 
-_SEGMENTS = range(1, 18)
 _APEX = 17
 
 
@@ -69,13 +69,14 @@ class MeasureWall:
             measured.append(_measure(cavity, wall, places, levels, case.stack.pixel_spacing_mm))
         reason = "" if any(known) else f"{NO_INSERTION}: the images do not show them"
         thickness = [
-            _biomarker(name, segment, of, reason)
-            for name, (of, segment) in zip(
-                WALL, ((of, segment) for of in measured for segment in _SEGMENTS), strict=False
-            )
+            [
+                _biomarker(name, segment, found, reason)
+                for segment, name in enumerate(names, start=1)
+            ]
+            for names, found in zip((ED_WALL, ES_WALL), measured, strict=True)
         ]
-        thickening = map(_thickening, WALL[34:], thickness[:17], thickness[17:])
-        return replace(case, biomarkers=(*case.biomarkers, *thickness, *thickening))
+        thickening = map(_thickening, THICKENING, *thickness)
+        return replace(case, biomarkers=(*case.biomarkers, *chain(*thickness), *thickening))
 
 
 def _measure(
@@ -107,10 +108,10 @@ def _biomarker(name: str, segment: int, found: _Found, reason: str) -> Biomarker
     """State one segment, or why it has no thickness."""
     if segment == _APEX:
         return Biomarker(name, None, "mm", APEX_NOT_SHOWN)
-    if segment in found.thickness_mm and not reason:
+    if segment in found.thickness_mm:
         return Biomarker(name, found.thickness_mm[segment], "mm")
     if segment in found.open:
-        reason = reason or f"the wall of segment {segment} is open in the images"
+        reason = f"the wall of segment {segment} is open in the images"
     return Biomarker(name, None, "mm", reason or f"the images show no wall of segment {segment}")
 
 
@@ -124,9 +125,8 @@ def _thickening(name: str, ed: Biomarker, es: Biomarker) -> Biomarker:
 def little_thickening(biomarkers: Sequence[Biomarker]) -> tuple[int, ...]:
     """Segments known to thicken by less than `LITTLE_THICKENING_MM`."""
     found = {one.name: one.value for one in biomarkers}
-    by_segment = {segment: found.get(WALL[33 + segment]) for segment in _SEGMENTS}
     return tuple(
         segment
-        for segment, value in by_segment.items()
-        if value is not None and value < LITTLE_THICKENING_MM
+        for segment, name in enumerate(THICKENING, start=1)
+        if (value := found.get(name)) is not None and value < LITTLE_THICKENING_MM
     )
