@@ -14,6 +14,7 @@ from pipeline.results.common import (
     ResultContext,
     ResultObject,
 )
+from pipeline.results.profiles import KEY_ROLE, PAGE_ROLE, PDF_ROLE, is_wanted
 
 __all__ = ["NODE_MANUFACTURER", "ResultContext", "ResultObject", "write_results"]
 
@@ -55,13 +56,13 @@ def write_results(
 
 def _added(basis: ResultBasis, profiles: Collection[Profile]) -> Iterator[ResultObject]:
     """Write what the full profile does not have."""
-    if "display" in profiles:
+    if is_wanted(KEY_ROLE, profiles):
         from pipeline.results.display import write_display
 
         yield from write_display(basis)
-    if {"display", "legacy"} & {*profiles}:
+    if is_wanted(PDF_ROLE, profiles):
         from pipeline.results.page import encapsulated_pdf, secondary_capture
 
-        if "legacy" in profiles:
+        if is_wanted(PAGE_ROLE, profiles):
             yield secondary_capture(basis)
         yield encapsulated_pdf(basis)

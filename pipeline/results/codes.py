@@ -283,5 +283,9 @@ _WHOLE = frozenset({"a"})
 
 def in_report(value: float, unit: str) -> str:
     """A value as text, as precisely as its unit is meant to be read: with 0, 1 or 2 decimals."""
-    digits = 2 if unit in _TWO_DECIMALS else 0 if unit in _WHOLE else 1
+    return with_decimals(value, 2 if unit in _TWO_DECIMALS else 0 if unit in _WHOLE else 1)
+
+
+def with_decimals(value: float, digits: int) -> str:
+    """A value as text with so many decimals."""
     return f"{round(value, digits) + 0.0:.{digits}f}"  # + 0.0: never "-0.0"

@@ -89,8 +89,8 @@ class ResultObject:
     ----------
     role : str
         ``sr``, ``seg_ed``, ``seg_es``, ``seg_lge``, ``explanation_ed``, ``explanation_es``,
-        ``page`` or ``pdf``; a suffix tells the SEGs of one phase apart where the slices have a
-        series each.
+        ``page`` or ``pdf``, or one that begins with ``key``; a suffix tells the SEGs of one phase
+        apart where the slices have a series each.
     dataset : Dataset
         With file meta information, ready to save.
     segments : tuple of str

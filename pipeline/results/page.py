@@ -5,7 +5,7 @@ the stamps of every other object of a result.
 """
 
 import io
-from collections.abc import Iterable
+from itertools import chain
 
 import numpy as np
 from pydicom import Dataset
@@ -26,10 +26,10 @@ from pipeline.results.common import (
     finished,
     identify,
 )
+from pipeline.results.profiles import PAGE_ROLE, PDF_ROLE
 from pipeline.results.sheet import draw_sheet
-from pipeline.results.source import reference
+from pipeline.results.source import instance_references
 
-SECONDARY_CAPTURE, PDF = "page", "pdf"
 _TITLE = "Cardiac CAD report, automatic, unverified"
 _REPORT = Code("18748-4", "LN", "Diagnostic imaging report")
 _DPI = 140
@@ -39,7 +39,7 @@ FREE_SHARE = 0.16
 
 def secondary_capture(basis: ResultBasis) -> ResultObject:
     """Write the page as an RGB image, role ``page``; the identity of the patient is burned in."""
-    identity = identify(SECONDARY_CAPTURE, basis)
+    identity = identify(PAGE_ROLE, basis)
     dataset = _document(basis, identity, SecondaryCaptureImageStorage, "OT", 0)
     dataset.ImageType = ["DERIVED", "SECONDARY"]
     dataset.BodyPartExamined = "HEART"
@@ -58,14 +58,15 @@ def secondary_capture(basis: ResultBasis) -> ResultObject:
 
 def encapsulated_pdf(basis: ResultBasis) -> ResultObject:
     """Write the page as a PDF of one A4 sheet, role ``pdf``."""
-    identity = identify(PDF, basis)
+    identity = identify(PDF_ROLE, basis)
     dataset = _document(basis, identity, EncapsulatedPDFStorage, "DOC", 1)
     content = page_pdf(basis)
     dataset.AcquisitionDateTime = ""
     dataset.DocumentTitle = _TITLE
     dataset.ConceptNameCodeSequence = [coded(_REPORT)]
     dataset.VerificationFlag = "UNVERIFIED"
-    dataset.SourceInstanceSequence = [*_sources(basis)]
+    key_phases = (basis.case.stack.sources[index] for _, index in basis.contents.phases)
+    dataset.SourceInstanceSequence = instance_references(filter(None, chain(*key_phases)))
     dataset.MIMETypeOfEncapsulatedDocument = "application/pdf"
     dataset.EncapsulatedDocument = _even(content)
     dataset.EncapsulatedDocumentLength = len(content)
@@ -111,22 +112,6 @@ def _document(
     dataset.ConversionType = "WSD"
     dataset.BurnedInAnnotation = "YES"
     return dataset
-
-
-def _sources(basis: ResultBasis) -> Iterable[Dataset]:
-    """Reference every image of the key phases once (PS3.3 C.24.2)."""
-    stack = basis.case.stack
-    cells = {
-        cell.sop_instance_uid: cell
-        for _, index in basis.contents.phases
-        for cell in stack.sources[index]
-        if cell is not None
-    }
-    for cell in cells.values():
-        item = reference(cell)
-        if "ReferencedFrameNumber" in item:
-            del item.ReferencedFrameNumber
-        yield item
 
 
 def _even(content: bytes) -> bytes:

@@ -4,14 +4,11 @@ import unicodedata
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from pipeline.case import Biomarker, Case, Verdict
+from pipeline.case import Biomarker, Verdict
 from pipeline.results.codes import QUANTITIES
+from pipeline.results.common import ResultBasis
 from pipeline.results.statements import doubts
-
-if TYPE_CHECKING:
-    from pipeline.results.common import ResultBasis
 
 FONT = "DejaVu Sans"
 AS_IN_VIEWER = "as in the viewer"
@@ -84,24 +81,16 @@ def _spoken(group: str) -> str:
     return ", ".join(part for part in (family.strip(), rest) if part)
 
 
-def overall(case: Case, basis: "ResultBasis") -> tuple[Verdict, str]:
-    """Judge the result as a whole by the worst of its checks."""
+def overall(basis: ResultBasis) -> tuple[Verdict, str]:
+    """Judge the whole by the worst of its checks, and by what of function is withheld."""
     found = {finding.verdict for finding in basis.contents.quality}
-    worst = next(
-        (one for one in (Verdict.WITHHELD, Verdict.REVIEW) if one in found or _withheld(one, case)),
-        Verdict.OK,
-    )
+    if any(one.withheld for one in basis.case.biomarkers if one.name in SHORT):
+        found.add(Verdict.WITHHELD)
+    worst = next((one for one in (Verdict.WITHHELD, Verdict.REVIEW) if one in found), Verdict.OK)
     return worst, _OVERALL[worst]
 
 
-def _withheld(verdict: Verdict, case: Case) -> bool:
-    """Whether a number of function has none, whatever the checks say."""
-    return verdict is Verdict.WITHHELD and any(
-        one.withheld for one in case.biomarkers if one.name in SHORT
-    )
-
-
-def reasons(basis: "ResultBasis") -> Iterator[str]:
+def reasons(basis: ResultBasis) -> Iterator[str]:
     """What speaks against numbers, and why some are not there; the gravest first."""
     contents = basis.contents
     yield from contents.findings

@@ -18,7 +18,7 @@ from pipeline.case import (
     ShortAxisStack,
     UInt8,
 )
-from pipeline.results.codes import STRUCTURES
+from pipeline.results.codes import STRUCTURES, with_decimals
 from pipeline.results.pen import FAINT, INK, RED, RULE
 
 if TYPE_CHECKING:
@@ -136,7 +136,8 @@ def draw_bullseye(
             value = values.get(segment)
             share = 0.0 if value is None else min(max(value / top, 0), 1)
             face = _UNKNOWN if value is None else shades(0.08 + 0.72 * share)
-            text = _Said(_number(value, digits), is_marked=segment in marked, on_dark=share > 0.6)
+            number = "-" if value is None else with_decimals(value, digits)
+            text = _Said(number, is_marked=segment in marked, on_dark=share > 0.6)
             _draw_segment(axes, radius, (middle, 180 / count), face, text)
     _draw_frame(axes)
     if why_none:
@@ -204,7 +205,3 @@ def _draw_frame(axes: "Axes") -> None:
 def colour_of(value: int) -> str:
     """Colour of a structure, as in the segmentation."""
     return "#{:02x}{:02x}{:02x}".format(*STRUCTURES[value].colour)
-
-
-def _number(value: float | None, digits: int) -> str:
-    return "-" if value is None else f"{round(value, digits) + 0.0:.{digits}f}"

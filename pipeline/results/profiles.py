@@ -4,13 +4,12 @@ from collections.abc import Iterable
 
 from config.schema import Profile
 
-KEY_ROLE = "key"
+KEY_ROLE, PAGE_ROLE, PDF_ROLE = "key", "page", "pdf"
 _FULL: frozenset[Profile] = frozenset({"full"})
-_DISPLAY: frozenset[Profile] = frozenset({"display"})
 _OF_ROLE: dict[str, frozenset[Profile]] = {
-    KEY_ROLE: _DISPLAY,
-    "page": frozenset({"legacy"}),
-    "pdf": frozenset({"display", "legacy"}),
+    KEY_ROLE: frozenset({"display"}),
+    PAGE_ROLE: frozenset({"legacy"}),
+    PDF_ROLE: frozenset({"display", "legacy"}),
 }
 
 

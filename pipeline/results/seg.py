@@ -28,6 +28,7 @@ from pipeline.results.profiles import KEY_ROLE
 from pipeline.results.source import (
     SourceImage,
     frame_of_reference_uid,
+    instance_references,
     reference,
     restore_references,
     source_images,
@@ -212,18 +213,9 @@ def _drawn_on(part: _Part, value: int) -> tuple[FrameSource, ...]:
 def _name_sources(built: Dataset, images: Sequence[SourceImage]) -> None:
     """Name the true source instance and frame of every SEG frame (PS3.3 C.7.6.16.2.6)."""
     built.SourceImageSequence = [reference(image.cell) for image in images]
-    instances = {image.cell.sop_instance_uid: image.cell.sop_class_uid for image in images}
-    built.ReferencedSeriesSequence[0].ReferencedInstanceSequence = [
-        _instance_reference(uid, sop_class) for uid, sop_class in instances.items()
-    ]
+    cells = [image.cell for image in images]
+    built.ReferencedSeriesSequence[0].ReferencedInstanceSequence = instance_references(cells)
     restore_references(built, images)
-
-
-def _instance_reference(sop_instance_uid: str, sop_class_uid: str) -> Dataset:
-    item = Dataset()
-    item.ReferencedSOPClassUID = sop_class_uid
-    item.ReferencedSOPInstanceUID = sop_instance_uid
-    return item
 
 
 def _fix_dimension_uid(built: Dataset, identity: ObjectIdentity) -> None:

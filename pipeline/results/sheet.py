@@ -51,7 +51,8 @@ def draw_sheet(basis: ResultBasis) -> Iterator["Figure"]:
     with style.context(["default", _STYLE]):
         figure = Figure(figsize=A4_IN, facecolor="white")
         pen = Pen(figure, 0.975)
-        _write_head(pen, basis)
+        _write_title(pen, basis)
+        _write_patient(pen, basis)
         _write_reasons(pen, basis)
         write_function(pen, basis)
         if isinstance(basis.case, CineCase):
@@ -62,17 +63,21 @@ def draw_sheet(basis: ResultBasis) -> Iterator["Figure"]:
         yield figure
 
 
-def _write_head(pen: Pen, basis: ResultBasis) -> None:
-    context, patient, of = basis.context, basis.patient_study, basis.contents.demographics
+def _write_title(pen: Pen, basis: ResultBasis) -> None:
+    date = shown_date(basis.patient_study.StudyDate)
     pen.write(DISCLAIMER, size=8, fontweight="bold", color=RED)
     pen.down(1.8)
     pen.write("Cardiac MR", size=15, fontweight="bold")
-    pen.write(shown(context.institution), x=RIGHT, size=8, ha="right")
+    pen.write(shown(basis.context.institution), x=RIGHT, size=8, ha="right")
     pen.down(2.1)
     pen.write(basis.contents.analysis, size=9, color=FAINT)
-    pen.write(f"Date of study: {shown_date(patient.StudyDate)}", x=RIGHT, size=8, ha="right")
+    pen.write(f"Date of study: {date}", x=RIGHT, size=8, ha="right")
     pen.down(1.6)
     pen.rule()
+
+
+def _write_patient(pen: Pen, basis: ResultBasis) -> None:
+    patient, of = basis.patient_study, basis.contents.demographics
     facts = {one.name: one for one in basis.contents.biomarkers}
     pen.write("Name", color=FAINT)
     pen.write(_cut(shown_name(str(patient.PatientName)), 80), x=LEFT + 0.075)
@@ -116,7 +121,7 @@ def _fact(fact: Biomarker | None, unit: str) -> str:
 
 def _write_reasons(pen: Pen, basis: ResultBasis) -> None:
     """Write the verdict and the plain reasons for it, as many as there is room for."""
-    verdict, words = overall(basis.case, basis)
+    verdict, words = overall(basis)
     pen.write("●", size=9, color=_VERDICT_COLOURS[verdict])
     pen.write(words, x=LEFT + 0.02, size=8.5, fontweight="bold")
     pen.down(1.5)

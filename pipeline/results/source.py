@@ -161,12 +161,21 @@ def restore_references(dataset: Dataset, images: Iterable[SourceImage]) -> None:
 
 def reference(cell: FrameSource) -> Dataset:
     """Image SOP Instance Reference Macro item of a cell (PS3.3 10.3)."""
-    item = Dataset()
-    item.ReferencedSOPClassUID = cell.sop_class_uid
-    item.ReferencedSOPInstanceUID = cell.sop_instance_uid
+    (item,) = instance_references([cell])
     if cell.frame_number is not None:
         item.ReferencedFrameNumber = cell.frame_number
     return item
+
+
+def instance_references(cells: Iterable[FrameSource]) -> list[Dataset]:
+    """Reference each instance of some cells once, as a whole (PS3.3 10.8)."""
+    items = []
+    for uid, sop_class in {cell.sop_instance_uid: cell.sop_class_uid for cell in cells}.items():
+        item = Dataset()
+        item.ReferencedSOPClassUID = sop_class
+        item.ReferencedSOPInstanceUID = uid
+        items.append(item)
+    return items
 
 
 def evidence_header(image: SourceImage) -> Dataset:
