@@ -8,11 +8,9 @@ import structlog
 from dicom_node.receive import ReceivedInstance
 from pipeline.errors import Rejection
 from pipeline.headers import (
-    IDENTITY_KEYWORDS,
-    changed_attributes,
-    digest_bytes,
     read_header,
 )
+from pipeline.versions import IDENTITY_KEYWORDS, changed_attributes, digest_bytes
 from storage import Storage
 from storage.instances import NewInstance, StoreKind
 

@@ -23,12 +23,12 @@ from pipeline.case import (
     Relevance,
     Segmentation,
     Verdict,
-    verdict_of,
 )
 from pipeline.cine import cine_stages
 from pipeline.errors import Rejection
 from pipeline.stages import Localiser, Segmenter, Stage
 from pipeline.stages.biomarkers import Quantify
+from pipeline.verdicts import verdict_of
 
 if TYPE_CHECKING:
     from models.registry import Card

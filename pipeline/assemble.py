@@ -12,11 +12,11 @@ from config.schema import CineSettings
 from pipeline.case import CineStack, Float32, FrameSource, LgeStack
 from pipeline.errors import Rejection
 from pipeline.grid import Grid, build_grid
-from pipeline.headers import digest_file
 from pipeline.lge_choice import choose
 from pipeline.phases import Cell, TimedCell
 from pipeline.pixels import decode_instance
 from pipeline.routing import FEWEST_PHASES, FEWEST_SLICES, Proposal
+from pipeline.versions import digest_file
 
 Places = dict[str, list[tuple[int, int, Cell]]]
 

@@ -4,7 +4,7 @@ Arrays state their axis order: `t` cardiac phase, `z` slice position, `y` row, `
 Coordinates are DICOM patient coordinates (LPS) in mm, times in ms, volumes in ml, masses in g.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -88,7 +88,7 @@ class ShortAxisStack:
     headers : mapping of SOP Instance UID to Dataset
         The source data sets without pixel data, as received; never changed.
     digests : mapping of SOP Instance UID to str
-        SHA-256 of each instance the result rests on (see `pipeline.headers.digest_bytes`).
+        SHA-256 of each instance the result rests on (see `pipeline.versions.digest_bytes`).
     """
 
     frames: Float32
@@ -254,7 +254,7 @@ class QualityFinding:
     """One quality check.
 
     `withholds` names the biomarkers it takes back (verdict withheld), `concerns` those that a
-    review is about, where it is not about all that is measured (`verdict_of`).
+    review is about, where it is not about all that is measured (`pipeline.verdicts`).
     """
 
     check: str
@@ -276,14 +276,6 @@ class Biomarker:
 
 
 @dataclass(frozen=True, slots=True)
-class BiomarkerVerdict:
-    """What all checks together say of one biomarker, and the reasons that are not ok."""
-
-    verdict: Verdict
-    reasons: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class ModelUse:
     """A network that took part: its name, version, SHA-256 of the weights file, and licence."""
 
@@ -291,23 +283,6 @@ class ModelUse:
     version: str
     weights_sha256: str
     licence: str
-
-
-# These come from the headers: what is wrong with images or outlines does not touch them.
-_OF_HEADERS = ("heart_rate", "bsa")
-
-
-def verdict_of(one: Biomarker, quality: Iterable[QualityFinding]) -> BiomarkerVerdict:
-    """Join the findings that touch a biomarker; a review that names none touches all measured."""
-    if one.withheld is not None:
-        return BiomarkerVerdict(Verdict.WITHHELD, (one.withheld,))
-    reasons = tuple(
-        finding.reason
-        for finding in quality
-        if finding.verdict is Verdict.REVIEW
-        and (one.name in finding.concerns or not (finding.concerns or one.name in _OF_HEADERS))
-    )
-    return BiomarkerVerdict(Verdict.REVIEW if reasons else Verdict.OK, reasons)
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ from pydicom.uid import (
 from pipeline.case import Float32
 from pipeline.elements import UNREADABLE, quiet_pydicom
 from pipeline.errors import Rejection
-from pipeline.headers import digest_content
+from pipeline.versions import digest_content
 
 # In the order of preference: JPEG-LS; JPEG and JPEG 2000; RLE.
 _PLUGINS = ("pyjpegls", "pylibjpeg", "pydicom")
@@ -48,7 +48,7 @@ class DecodedInstance:
     header : Dataset
         The data set without its pixel data, else as received.
     digest : str
-        SHA-256 as in `pipeline.headers.digest_bytes`.
+        SHA-256 as in `pipeline.versions.digest_bytes`.
     images : float32 [frame, y, x]
         Rescaled values (PS3.3 C.11.1); of MONOCHROME1 inverted, so that more is brighter.
     """

@@ -17,7 +17,6 @@ from pipeline.case import (
     LgeStack,
     ShortAxisStack,
     Verdict,
-    verdict_of,
 )
 from pipeline.findings import (
     BiomarkerFinding,
@@ -46,6 +45,7 @@ from pipeline.results.source import (
     study_instance_uid,
 )
 from pipeline.stages.coverage import apex_is_last
+from pipeline.verdicts import verdict_of
 
 if TYPE_CHECKING:
     from pipeline.routing import Proposal

@@ -6,7 +6,7 @@ import pytest
 from pydicom import dcmread
 
 from dicom_node.status import NodeStatus, StackStatus
-from pipeline.headers import digest_file
+from pipeline.versions import digest_file
 from storage.states import StackState
 from tests.acceptance.conftest import StartNode
 from tests.acceptance.node import RunningNode, storescu

@@ -14,7 +14,7 @@ from dicom_node.errors import PeerUnavailable
 from dicom_node.phantom import write_cine_study
 from dicom_node.process import process_files
 from dicom_node.send import SendResult, send_files
-from pipeline.headers import digest_file
+from pipeline.versions import digest_file
 from storage import open_storage
 from storage.states import StackState
 from tests.acceptance.conftest import StartNode

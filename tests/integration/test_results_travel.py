@@ -10,9 +10,9 @@ import pytest
 from config.schema import PROFILES
 from dicom_node.peer import PeerAddress
 from dicom_node.send import SendResult, send_files
-from pipeline.headers import digest_bytes, digest_file
 from pipeline.results import ResultObject, write_results
 from pipeline.results.codes import in_report
+from pipeline.versions import digest_bytes, digest_file
 from tests.integration.conftest import StartReceiver
 from tests.integration.peers import MemorySink, Orthanc, dcmtk, free_port
 from tests.unit.pipeline.result_cases import CONTEXT, STUDY, VALUES, make_case, saved

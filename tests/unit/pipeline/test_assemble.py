@@ -14,8 +14,9 @@ from config.schema import CINE_ROUTE, CineSettings
 from pipeline.assemble import assemble
 from pipeline.case import CineStack
 from pipeline.errors import Rejection
-from pipeline.headers import digest_file, read_header
+from pipeline.headers import read_header
 from pipeline.routing import Proposal, propose
+from pipeline.versions import digest_file
 from tests.unit.pipeline.dicom_cases import (
     COLUMN,
     NORMAL,

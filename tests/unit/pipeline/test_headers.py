@@ -25,15 +25,17 @@ from pydicom.uid import (
 
 from pipeline.errors import Rejection
 from pipeline.headers import (
-    IDENTITY_KEYWORDS,
     InstanceHeader,
+    read_header,
+)
+from pipeline.results import NODE_MANUFACTURER
+from pipeline.versions import (
+    IDENTITY_KEYWORDS,
     changed_attributes,
     digest_bytes,
     digest_content,
     digest_file,
-    read_header,
 )
-from pipeline.results import NODE_MANUFACTURER
 from tests.unit.pipeline.dicom_cases import dataset, enhanced_dataset, item, save
 
 

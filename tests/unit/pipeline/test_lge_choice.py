@@ -9,9 +9,10 @@ import pytest
 
 from pipeline.assemble import assemble_lge, grid_of
 from pipeline.errors import Rejection
-from pipeline.headers import InstanceHeader, digest_file, read_header
+from pipeline.headers import InstanceHeader, read_header
 from pipeline.lge_choice import Kind, choose, kind_of
 from pipeline.routing import Proposal
+from pipeline.versions import digest_file
 from tests.unit.pipeline.dicom_cases import (
     SERIES,
     dataset,

@@ -23,8 +23,8 @@ from pydicom.uid import (
 )
 
 from pipeline.errors import Rejection
-from pipeline.headers import digest_file
 from pipeline.pixels import DecodedInstance, decode_instance
+from pipeline.versions import digest_file
 from tests.unit.pipeline.dicom_cases import dataset, enhanced_dataset, item, save, set_pixels
 
 STORED = np.arange(64 * 48, dtype=np.uint16).reshape(64, 48) % 4000

@@ -19,7 +19,6 @@ from pipeline.case import (
     QualityFinding,
     Segmentation,
     Verdict,
-    verdict_of,
 )
 from pipeline.stages.agreement import check_stroke_volumes, check_variation
 from pipeline.stages.biomarkers import LV, RV, VOLUMETRIC
@@ -34,6 +33,7 @@ from pipeline.stages.smoothness import (
     contraction_step,
     phase_jump,
 )
+from pipeline.verdicts import verdict_of
 from tests.unit.pipeline.cine_cases import drawn_case, drawn_labels
 
 LIMITS = CineQualitySettings()
