@@ -136,16 +136,15 @@ class Analyser:
         else:
             chain = self._cine_chain()
             case = chain.run(self._cine_stack(proposal, files), require_coverage=require_coverage)
-        context = self._context(identity, str(proposal.pipeline), chain.numeric_backend)
+        pipeline, numeric_backend = str(proposal.pipeline), chain.numeric_backend
+        context = self._context(identity, pipeline, numeric_backend)
         if standing is not None:
-            as_before = self._context(
-                standing.identity, str(proposal.pipeline), chain.numeric_backend
-            )
+            as_before = self._context(standing.identity, pipeline, numeric_backend)
             if result_uid("sr", case, as_before) in standing.sop_instance_uids:
                 context = as_before
         objects = write_results(case, context, self.profiles)
         findings = completed_findings(
-            case, objects, pipeline=str(proposal.pipeline), numeric_backend=chain.numeric_backend
+            case, objects, pipeline=pipeline, numeric_backend=numeric_backend
         )
         return Analysis(findings, objects)
 
@@ -182,18 +181,18 @@ class Analyser:
         return assemble(proposal, files, self._settings.pipelines.cine)
 
     def _cine_chain(self) -> "CinePipeline":
-        settings = self._settings
         if self._cine is None:
             from pipeline.cine import build_cine_pipeline
 
+            settings = self._settings
             self._cine = build_cine_pipeline(settings.pipelines.cine, settings.worker)
         return self._cine
 
     def _lge_chain(self) -> "LgePipeline":
-        settings = self._settings
         if self._lge is None:
             from pipeline.lge import build_lge_pipeline
 
+            settings = self._settings
             self._lge = build_lge_pipeline(settings.pipelines.lge, settings.worker)
         return self._lge
 

@@ -113,12 +113,10 @@ def synthesise_cine(
     """
     thickness_mm = 0.8 * slice_spacing_mm if slice_thickness_mm is None else slice_thickness_mm
     _check(phases, ed_phase, (rows, columns, *pixel_spacing_mm, slice_spacing_mm, thickness_mm))
-    longest_mm = room_mm(slices, slice_spacing_mm)
     streams = [np.random.default_rng(part) for part in np.random.SeedSequence(seed).spawn(5)]
-    for_heart, for_thorax, for_look, for_person, for_image = streams
-    heart = draw_heart(for_heart, phases, slice_spacing_mm, longest_mm)
-    thorax = draw_thorax(for_thorax, heart)
-    scene = Scene(heart, thorax, draw_look(for_look, heart, thorax.fat), thickness_mm)
+    for_person, for_image = streams[3:]
+    scene = draw_scene(streams[:3], phases, slices, slice_spacing_mm, thickness_mm)
+    heart = scene.heart
     frames = np.empty((phases, slices, rows, columns), np.float32)
     labels = np.zeros(frames.shape, np.uint8)
     grain = _Grain(for_image.uniform(0.012, 0.045), for_image.uniform(0.0, 0.15))
@@ -214,18 +212,27 @@ def _check(phases: int, ed_phase: int, sizes: tuple[float, ...]) -> None:
         raise ValueError("rows, columns, spacings and thickness must be positive")
 
 
-def room_mm(slices: int, spacing_mm: float) -> float:
-    """Length that slices leave to a heart when the two at the ends show none.
+def draw_scene(
+    streams: Sequence[np.random.Generator],
+    phases: int,
+    slices: int,
+    spacing_mm: float,
+    thickness_mm: float,
+) -> Scene:
+    """Draw a heart, its thorax and their look, from a stream each, for so many slices.
 
     Raises
     ------
     ValueError
-        It is too short for a heart.
+        The slices, without the two at the ends, are too short for a heart.
     """
-    room = (slices - 2) * spacing_mm
-    if room < _SHORTEST_HEART_MM:
+    room_mm = (slices - 2) * spacing_mm
+    if room_mm < _SHORTEST_HEART_MM:
         raise ValueError(f"{slices} slices {spacing_mm} mm apart are too few for a heart")
-    return room
+    for_heart, for_thorax, for_look = streams
+    heart = draw_heart(for_heart, phases, spacing_mm, room_mm)
+    thorax = draw_thorax(for_thorax, heart)
+    return Scene(heart, thorax, draw_look(for_look, heart, thorax.fat), thickness_mm)
 
 
 def slice_levels(

@@ -13,7 +13,6 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
-from models.synthetic.chambers import Look, draw_look
 from models.synthetic.cine import (
     LV_CAVITY,
     LV_MYOCARDIUM,
@@ -22,13 +21,13 @@ from models.synthetic.cine import (
     Scene,
     UInt8,
     draw_person,
-    room_mm,
+    draw_scene,
     slice_levels,
 )
-from models.synthetic.heart import MYOCARDIAL_DENSITY_G_PER_ML, Heart, draw_heart
+from models.synthetic.heart import MYOCARDIAL_DENSITY_G_PER_ML, Heart
 from models.synthetic.lesion import Lesion, draw_lesion
 from models.synthetic.section import Section
-from models.synthetic.thorax import Organ, Thorax, draw_thorax
+from models.synthetic.thorax import Organ, Thorax
 from models.synthetic.view import View, cover
 
 SCAR, NO_REFLOW = 5, 6
@@ -136,35 +135,25 @@ def synthesise_lge(
     ValueError
         When the slices do not hold a heart.
     """
-    longest_mm = room_mm(slices, slice_spacing_mm)
     streams = [np.random.default_rng(part) for part in np.random.SeedSequence(seed).spawn(7)]
-    for_heart, for_thorax, for_look, for_person, for_image, for_lesion, for_physics = streams
-    cine = draw_heart(for_heart, _PHASES, slice_spacing_mm, longest_mm)
-    thorax = draw_thorax(for_thorax, cine)
-    look = draw_look(for_look, cine, thorax.fat)
+    for_person, for_image, for_lesion, for_physics = streams[3:]
+    cine = draw_scene(streams[:3], _PHASES, slices, slice_spacing_mm, slice_thickness_mm)
     heart_rate, height_m, weight_kg = draw_person(for_person)
     for_image.random(2)  # the cine's grain comes before its slices
-    levels = slice_levels(for_image, cine, slices, slice_spacing_mm)
+    levels = slice_levels(for_image, cine.heart, slices, slice_spacing_mm)
 
-    heart = _at_phase(cine, _DIASTASIS)
+    heart = _at_phase(cine.heart, _DIASTASIS)
     lesion = draw_lesion(for_lesion, heart, no_reflow) if scar else None
     repetition_ms = round(2 * 60_000 / heart_rate, 1)
     inversion_ms, signals = _draw_signals(for_physics, repetition_ms)
-    scene = Scene(
-        heart,
-        _enhanced_thorax(thorax, signals),
-        _enhanced_look(look, signals),
-        slice_thickness_mm,
-        None if lesion is None else _Overlay(lesion, signals),
-    )
-    view = View.of((rows, columns), pixel_spacing_mm, np.zeros(2), look.angle)
+    scene = _enhanced(replace(cine, heart=heart), lesion, signals)
+    view = View.of((rows, columns), pixel_spacing_mm, np.zeros(2), scene.look.angle)
     signal, labels = _painted(for_image, scene, lesion, view, levels)
-    contrast = _SCAR_INTENSITY * (1 - signals["remote"])
     ratio = contrast_to_noise or float(for_physics.uniform(7, 8))
     lge = SyntheticLge(
         signal=signal * np.float32(_SCAR_INTENSITY),
         labels=labels,
-        noise=contrast / ratio,
+        noise=_SCAR_INTENSITY * (1 - signals["remote"]) / ratio,
         pixel_spacing_mm=pixel_spacing_mm,
         slice_spacing_mm=slice_spacing_mm,
         slice_thickness_mm=slice_thickness_mm,
@@ -255,9 +244,15 @@ def _draw_signals(
     return inversion_ms, {name: float(s / signals["scar"]) for name, s in signals.items()}
 
 
-def _enhanced_look(look: Look, signals: Mapping[str, float]) -> Look:
+def _enhanced(scene: Scene, lesion: Lesion | None, signals: Mapping[str, float]) -> Scene:
+    """Give a scene the signals after contrast, and its lesion."""
     blood, muscle = signals["blood"], signals["remote"]
-    return replace(look, blood=blood, rv_blood=blood, muscle=muscle, fat=signals["fat"])
+    return replace(
+        scene,
+        thorax=_enhanced_thorax(scene.thorax, signals),
+        look=replace(scene.look, blood=blood, rv_blood=blood, muscle=muscle, fat=signals["fat"]),
+        overlay=None if lesion is None else _Overlay(lesion, signals),
+    )
 
 
 def _enhanced_thorax(thorax: Thorax, signals: Mapping[str, float]) -> Thorax:
