@@ -26,10 +26,10 @@ class StackQualitySettings(Table):
 
     # A third of the slice x phase grid: what is left no longer describes the ventricle.
     missing_images_withheld: Share = 0.33
-    # With slices of the same patients taken away at one end, the next three withhold 1 % of whole
-    # ventricles, 8 % where less than a third is gone, 66 % where 33 to 45 % are gone, and 95 % or
-    # more beyond that.
     uncovered_review: Share = 0.3
+    # With slices of the same patients taken away at one end, this and the next together withhold
+    # 1 % of whole ventricles, 8 % where less than a third is gone, 66 % where 33 to 45 % are gone,
+    # and 95 % or more beyond that.
     uncovered_withheld: Share = 0.33
     # A ventricle that ends near the end of the stack has tapered (apex: 99 of 100 patients).
     tapered: Share = 0.5
@@ -96,11 +96,12 @@ class CineQualitySettings(StackQualitySettings):
     # Change of the ejection fraction from the first to the second look.
     lv_variation_review_points: PositiveFloat = 2.0
     rv_variation_review_points: PositiveFloat = 9.0
-    # Blood less myocardium, over the spread of their values; of the noise over that difference;
-    # the width of the endocardium; and the difference of ED and ES beside the heart over it.
+    # Blood less myocardium, over the spread of their values; noise over the former.
     contrast_review: float = 0.95
     noise_review: PositiveFloat = 0.3
+    # Width of the endocardium in the images.
     edge_review_mm: PositiveFloat = 10.0
+    # Difference of ED and ES beside the heart, over blood less myocardium.
     ghosting_review: PositiveFloat = 0.4
     # From about here a bias alone can make a normal heart look abnormal, or the reverse.
     known_error_review_ml: PositiveFloat = 10.0

@@ -20,7 +20,7 @@ from pydantic import (
 )
 
 from config.quality import CineQualitySettings, LgeQualitySettings
-from config.table import Table as _Table
+from config.table import Table
 
 
 def _ae_title(value: str) -> str:
@@ -86,7 +86,7 @@ DaysOrNone = Annotated[float, Field(ge=0, le=36_500)]
 OptionalFolder = Annotated[Path | None, BeforeValidator(lambda value: value or None)]
 
 
-class NodeSettings(_Table):
+class NodeSettings(Table):
     """`[node]`: how the node presents itself on the DICOM network."""
 
     ae_title: AETitle = "CARDIACCAD"
@@ -102,7 +102,7 @@ class NodeSettings(_Table):
     network_timeout_s: Seconds = 60
 
 
-class PeerSettings(_Table):
+class PeerSettings(Table):
     """`[[peers]]`: a DICOM peer that may open associations to the node."""
 
     ae_title: AETitle
@@ -117,7 +117,7 @@ class PeerSettings(_Table):
         return self
 
 
-class StorageSettings(_Table):
+class StorageSettings(Table):
     """`[storage]`: where studies and the database lie, and how long originals are kept."""
 
     folder: Path = Path("dicom-node-data")
@@ -127,7 +127,7 @@ class StorageSettings(_Table):
     refuse_free_mb: NonNegativeFloat = 1000
 
 
-class CompletionSettings(_Table):
+class CompletionSettings(Table):
     """`[completion]`: when a stack counts as complete."""
 
     quiet_s: Seconds = 60
@@ -137,7 +137,7 @@ class CompletionSettings(_Table):
     sweep_interval_s: Seconds = 0.5
 
 
-class RouteSettings(_Table):
+class RouteSettings(Table):
     """`[[routes]]`: header rules that propose a pipeline; the first that matches wins."""
 
     pipeline: str
@@ -163,7 +163,7 @@ LV_AREA_CURVE = "lv_area_curve"
 """The detector that is no network: ED and ES are read from the curve of the segmented LV area."""
 
 
-class CineSettings(_Table):
+class CineSettings(Table):
     """`[pipelines.cine]`: the cine short-axis chain."""
 
     enabled: bool = True
@@ -191,7 +191,7 @@ class CineSettings(_Table):
         )
 
 
-class LgeSettings(_Table):
+class LgeSettings(Table):
     """`[pipelines.lge]`: the late enhancement short-axis chain."""
 
     enabled: bool = True
@@ -219,7 +219,7 @@ def _of_slices(localiser: str, classifier: str) -> tuple[NeededNetwork, ...]:
     )
 
 
-class PipelinesSettings(_Table):
+class PipelinesSettings(Table):
     """`[pipelines.*]`: one table per pipeline."""
 
     cine: CineSettings = CineSettings()
@@ -239,7 +239,7 @@ PROFILES: tuple[Profile, ...] = get_args(Profile)
 DEFAULT_PROFILES: tuple[Profile, ...] = ("full", "legacy")
 
 
-class DestinationSettings(_Table):
+class DestinationSettings(Table):
     """`[[destinations]]`: a DICOM peer that gets the results by C-STORE."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
@@ -254,7 +254,7 @@ class DestinationSettings(_Table):
     give_up_after_days: Days = 7
 
 
-class WorkerSettings(_Table):
+class WorkerSettings(Table):
     """`[worker]`: where and how the networks run."""
 
     weights_folder: OptionalFolder = None
@@ -267,14 +267,14 @@ class WorkerSettings(_Table):
     retry_first_s: SecondsOrNone = 5
 
 
-class LogSettings(_Table):
+class LogSettings(Table):
     """`[log]`: structured log on standard error."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["console", "json"] = "console"
 
 
-class SiteSettings(_Table):
+class SiteSettings(Table):
     """`[site]`: what the results say of the place they come from."""
 
     timezone: TimeZone = "UTC"
@@ -303,7 +303,7 @@ LGE_ROUTE = RouteSettings(
 )
 
 
-class Settings(_Table):
+class Settings(Table):
     """All settings of the node."""
 
     node: NodeSettings = NodeSettings()

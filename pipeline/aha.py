@@ -123,14 +123,6 @@ def insertion_angles(
     return tuple(angles)
 
 
-def rv_insertion_angles(
-    cavity: Mask, myocardium: Mask, rv: Mask, affine: Float64, *, apex_last: bool
-) -> tuple[Insertion | None, ...]:
-    """Angles of the insertions from an RV mask of the same stack; see `septa`."""
-    found = septa(cavity, myocardium, rv, affine, apex_last=apex_last)
-    return insertion_angles(found, cavity, affine)
-
-
 def lv_levels(cavity: Mask, myocardium: Mask, *, apex_last: bool) -> tuple[int, ...]:
     """Basal (1), middle (2) or apical (3) third of the cavity's length per slice; 0 outside."""
     shown = np.flatnonzero(cavity.any(axis=(1, 2)) & myocardium.any(axis=(1, 2)))

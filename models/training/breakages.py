@@ -91,15 +91,16 @@ def _gating(frames: Frames, share: float, generator: Generator) -> Frames:
     return _with(frames, images)
 
 
-def _base_missing(frames: Frames, share: float, _: Generator) -> Frames:
+def _base_missing(frames: Frames, share: float, __: Generator) -> Frames:
     """The stack begins below the base, a share of the LV's slices too low."""
-    return _from_slice(frames, _cut(frames, share), None)
+    first, _, gone = _lv_slices(frames, share)
+    return _from_slice(frames, first + gone, None)
 
 
-def _apex_missing(frames: Frames, share: float, _: Generator) -> Frames:
+def _apex_missing(frames: Frames, share: float, __: Generator) -> Frames:
     """The stack ends above the apex."""
-    last = int(np.flatnonzero(frames.left.any(axis=(1, 2)))[-1])
-    return _from_slice(frames, 0, last + 1 - _cut(frames, share, of_first=False))
+    _, end, gone = _lv_slices(frames, share)
+    return _from_slice(frames, 0, end - gone)
 
 
 def _signal_loss(frames: Frames, radius_mm: float, generator: Generator) -> Frames:
@@ -191,11 +192,10 @@ def _from_slice(frames: Frames, first: int, end: int | None) -> Frames:
     return replace(frames, images=frames.images[:, kept], left=frames.left[kept])
 
 
-def _cut(frames: Frames, share: float, *, of_first: bool = True) -> int:
-    """Slices to take away, so that a share of those that show the LV is gone."""
+def _lv_slices(frames: Frames, share: float) -> tuple[int, int, int]:
+    """First and end of the slices that show the LV, and how many of them are a share."""
     shows = np.flatnonzero(frames.left.any(axis=(1, 2)))
-    gone = max(1, round(share * len(shows)))
-    return int(shows[0]) + gone if of_first else gone
+    return int(shows[0]), int(shows[-1]) + 1, max(1, round(share * len(shows)))
 
 
 def _blurred(images: Float32, spacing_mm: tuple[float, float], sigma_mm: float) -> Float32:

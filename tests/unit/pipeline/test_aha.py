@@ -11,7 +11,6 @@ from pipeline.aha import (
     aha_segments,
     insertion_angles,
     lv_levels,
-    rv_insertion_angles,
     septa,
     transmurality,
 )
@@ -41,6 +40,12 @@ def affine_of(slices: int = 12, turn: np.ndarray | None = None) -> np.ndarray:
     if turn is not None:
         affine[:3] = turn @ affine[:3]
     return affine
+
+
+def rv_insertion_angles(cavity, myocardium, rv, affine, *, apex_last):
+    """Angles of the insertions from an RV mask of the same stack."""
+    found = septa(cavity, myocardium, rv, affine, apex_last=apex_last)
+    return insertion_angles(found, cavity, affine)
 
 
 def assessed(lge, affine, parts=None, *, apex_last: bool = True) -> dict[int, float]:
