@@ -24,7 +24,7 @@ OLDEST_YEARS = 120
 AGE_TOLERANCE_YEARS = 1
 _SYNCHRONISATION = "CardiacSynchronizationSequence"
 _PER_YEAR: Mapping[str, float] = {"Y": 1, "M": 12, "W": 365.25 / 7, "D": 365.25}
-_SEXES: Mapping[str, str] = {"M": "male", "F": "female"}
+SEXES: Mapping[str, str] = {"M": "male", "F": "female"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Demographics:
 
     def __str__(self) -> str:
         """As a report says it."""
-        sex = _SEXES[self.sex] if self.sex else f"unknown ({self.sex_unknown})"
+        sex = SEXES[self.sex] if self.sex else f"unknown ({self.sex_unknown})"
         facts = zip(("age", "height", "weight"), ("years", "m", "kg"), strict=True)
         said = (_said(name, getattr(self, name), unit) for name, unit in facts)
         return "; ".join([f"sex {sex}", *said])
@@ -63,8 +63,9 @@ def _said(name: str, fact: Biomarker, unit: str) -> str:
 def demographics(headers: Mapping[str, Dataset]) -> Demographics:
     """Read what the headers of a stack agree on."""
     sexes = {_text(header, "PatientSex").upper() for header in headers.values()}
+    why = "differs between the images" if len(sexes) > 1 else "is not one of M and F"
     sex = sexes.pop() if len(sexes) == 1 else None
-    unknown = None if sex in _SEXES else "PatientSex is not one of M and F"
+    unknown = None if sex in SEXES else f"PatientSex {why}"
     return Demographics(
         sex=None if unknown else sex,
         sex_unknown=unknown,

@@ -170,16 +170,11 @@ def _scanner(header: Dataset) -> Dataset:
     return item
 
 
-def _source(cell: FrameSource) -> Dataset:
-    item = reference(cell)
-    item.PurposeOfReferenceCodeSequence = [coded(_SOURCE_IMAGE)]
-    return item
-
-
 def _take_over(dataset: Dataset, stack: ShortAxisStack, cell: FrameSource) -> None:
     """Name the source, and say how it was made and is to be shown, as far as it says so."""
-    source = stack.headers[cell.sop_instance_uid]
-    dataset.SourceImageSequence = [_source(cell)]
+    source, copied = stack.headers[cell.sop_instance_uid], reference(cell)
+    copied.PurposeOfReferenceCodeSequence = [coded(_SOURCE_IMAGE)]
+    dataset.SourceImageSequence = [copied]
     dataset.TriggerTime = format_number_as_ds(cell.trigger_time_ms)
     for keyword in (*_TYPE_1, *_TYPE_2, *_TYPE_3):
         value = valid_text(source, keyword) or _TYPE_1.get(keyword, "")

@@ -76,9 +76,9 @@ class Assessment:
 
 
 @cache
-def normal_ranges(path: Path = RANGES_FILE) -> tuple[NormalRange, ...]:
+def normal_ranges() -> tuple[NormalRange, ...]:
     """Read the table of ranges."""
-    with path.open(encoding="utf-8", newline="") as lines:
+    with RANGES_FILE.open(encoding="utf-8", newline="") as lines:
         return tuple(_read(row) for row in csv.DictReader(lines))
 
 

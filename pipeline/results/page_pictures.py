@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.case import LV_CAVITY, NO_REFLOW, SCAR, Biomarker, CineCase, LgeCase
+from pipeline.case import LV_CAVITY, NO_REFLOW, SCAR, Biomarker, CineCase, LgeCase, UInt8
 from pipeline.results.codes import END_DIASTOLE, END_SYSTOLE
 from pipeline.results.common import ResultBasis
 from pipeline.results.page_tables import write_scar
@@ -29,16 +29,15 @@ def draw_cine(pen: Pen, case: CineCase) -> None:
     for x, phase in ((0.43, END_DIASTOLE), (0.69, END_SYSTOLE)):
         _draw_phase(pen.figure.add_axes((x, top - _IMAGE, 0.24, _IMAGE)), case, phase.name)
     top -= _IMAGE + 0.022
-    little = f"Thickening (mm; < {LITTLE_THICKENING_MM:g} mm in red)"
-    for n, (title, names, most_mm, colours) in enumerate(
+    thickening = f"Thickening (mm; < {LITTLE_THICKENING_MM:g} mm in red)"
+    for n, (title, names, most_mm, colours, marked) in enumerate(
         (
-            ("Wall thickness at ED (mm)", ED_WALL, 16.0, "Blues"),
-            ("Wall thickness at ES (mm)", ES_WALL, 20.0, "Blues"),
-            (little, THICKENING, 10.0, "Greens"),
+            ("Wall thickness at ED (mm)", ED_WALL, 16.0, "Blues", ()),
+            ("Wall thickness at ES (mm)", ES_WALL, 20.0, "Blues", ()),
+            (thickening, THICKENING, 10.0, "Greens", little_thickening(case.biomarkers)),
         )
     ):
         axes = pen.figure.add_axes((LEFT + n * 0.29, top - _BULLSEYE, 0.28, _BULLSEYE))
-        marked = little_thickening(case.biomarkers) if title == little else ()
         known, why = _by_segment(case.biomarkers, names)
         draw_bullseye(axes, known, title, top=most_mm, colours=colours, marked=marked, why_none=why)
     pen.y = top - _BULLSEYE - 0.008
@@ -53,12 +52,12 @@ def draw_lge(pen: Pen, basis: ResultBasis, case: LgeCase) -> None:
     draw_bullseye(axes, known, title, top=100.0, colours="Oranges", digits=0, why_none=why)
     write_scar(pen, basis)
     top -= _BULLSEYE + 0.026
-    for n, z in enumerate(_telling_slices(case)):
-        axes = pen.figure.add_axes((LEFT + n * 0.295, top - _IMAGE, 0.27, _IMAGE))
-        stack, labels = case.stack, case.segmentation.labels[0, z] if case.segmentation else None
-        if labels is not None:
-            title = f"slice {z + 1} of {len(stack.positions_mm)}"
-            draw_contours(axes, stack.frames[0, z], labels, stack, title)
+    if case.segmentation is not None:
+        labels = case.segmentation.labels[0]
+        for n, z in enumerate(_telling_slices(labels)):
+            axes = pen.figure.add_axes((LEFT + n * 0.295, top - _IMAGE, 0.27, _IMAGE))
+            title = f"slice {z + 1} of {len(labels)}"
+            draw_contours(axes, case.stack.frames[0, z], labels[z], case.stack, title)
     pen.y = top - _IMAGE - 0.012
 
 
@@ -76,11 +75,8 @@ def _by_segment(
     return known, "" if known or first is None else first.withheld or ""
 
 
-def _telling_slices(case: LgeCase) -> Sequence[int]:
-    """Slice with the most scar between one nearer to either end of the LV."""
-    if case.segmentation is None:
-        return ()
-    labels = case.segmentation.labels[0]
+def _telling_slices(labels: UInt8) -> Sequence[int]:
+    """Slice of labels [z, y, x] with the most scar between one nearer to either end of the LV."""
     drawn = np.flatnonzero(labels.any(axis=(1, 2)))
     if len(drawn) < 3:
         return tuple(drawn.tolist())

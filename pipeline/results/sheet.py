@@ -9,6 +9,7 @@ from textwrap import wrap
 from typing import TYPE_CHECKING
 
 from pipeline.case import Biomarker, CineCase, LgeCase, Verdict
+from pipeline.patient import SEXES
 from pipeline.results.codes import in_report
 from pipeline.results.common import DISCLAIMER, NODE_MANUFACTURER, ResultBasis, models_of
 from pipeline.results.page_pictures import draw_cine, draw_lge
@@ -89,7 +90,7 @@ def _write_patient(pen: Pen, basis: ResultBasis) -> None:
             ("Accession", _cut(shown(patient.AccessionNumber) or "not stated", 36)),
         ),
         (
-            ("Sex", {"M": "male", "F": "female"}.get(of.sex or "", "unknown")),
+            ("Sex", SEXES.get(of.sex or "", "unknown")),
             ("Age", _fact(of.age, "years")),
         ),
         (

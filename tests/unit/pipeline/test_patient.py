@@ -166,5 +166,5 @@ def test_an_unknown_contradicted_or_impossible_age_is_none(facts, reason):
 
 def test_sexes_that_differ_between_images_are_unknown():
     found = demographics(headers(header(PatientSex="M"), header(PatientSex="F")))
-    assert (found.sex, found.sex_unknown) == (None, "PatientSex is not one of M and F")
+    assert (found.sex, found.sex_unknown) == (None, "PatientSex differs between the images")
     assert demographics(headers(header(PatientSex="M"), header(PatientSex="M "))).sex == "M"
