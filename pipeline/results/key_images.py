@@ -14,7 +14,7 @@ from pydicom.sr.coding import Code
 from pydicom.uid import MRImageStorage
 from pydicom.valuerep import format_number_as_ds
 
-from pipeline.case import Float32, FrameSource, ShortAxisStack
+from pipeline.case import CineStack, Float32, FrameSource, LgeStack, ShortAxisStack
 from pipeline.results.codes import ACQUISITION_EQUIPMENT, KeyPhase
 from pipeline.results.common import (
     ObjectIdentity,
@@ -175,7 +175,7 @@ def _take_over(dataset: Dataset, stack: ShortAxisStack, cell: FrameSource) -> No
     source, copied = stack.headers[cell.sop_instance_uid], reference(cell)
     copied.PurposeOfReferenceCodeSequence = [coded(_SOURCE_IMAGE)]
     dataset.SourceImageSequence = [copied]
-    dataset.TriggerTime = format_number_as_ds(cell.trigger_time_ms)
+    dataset.TriggerTime = _trigger_time(stack, cell)
     for keyword in (*_TYPE_1, *_TYPE_2, *_TYPE_3):
         value = valid_text(source, keyword) or _TYPE_1.get(keyword, "")
         if value or keyword in _TYPE_2:
@@ -189,6 +189,13 @@ def _take_over(dataset: Dataset, stack: ShortAxisStack, cell: FrameSource) -> No
         for keyword in ("WindowCenter", "WindowWidth"):
             if (number := _first_number(source, cell, keyword)) is not None:
                 setattr(dataset, keyword, format_number_as_ds(number))
+
+
+def _trigger_time(stack: ShortAxisStack, cell: FrameSource) -> str:
+    """TriggerTime (type 2C) of a copy; empty where the source states none."""
+    estimated = isinstance(stack, CineStack) and stack.times_are_estimates
+    absent = isinstance(stack, LgeStack) and cell.trigger_time_ms == 0
+    return "" if estimated or absent else format_number_as_ds(cell.trigger_time_ms)
 
 
 def _first_number(source: Dataset, cell: FrameSource, keyword: str) -> float | None:

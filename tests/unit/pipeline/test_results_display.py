@@ -113,6 +113,13 @@ def test_key_images_hold_the_pixels_of_their_phase_and_name_their_source(objects
         assert float(image.TriggerTime) == source.trigger_time_ms
 
 
+def test_no_trigger_time_is_stated_that_the_source_does_not_state():
+    case = make_case()
+    estimated = replace(case, stack=replace(case.stack, times_are_estimates=True))
+    for found in (display(estimated)["key_ed_01"], display(lge_case())["key_lge_01"]):
+        assert found.TriggerTime is None  # type 2C (PS3.3 C.8.3.1)
+
+
 def test_each_phase_of_each_result_has_a_series_of_its_own(objects):
     later = display(make_case(), with_context(instance_number=2, settings_digest="e" * 64))
     series = [
