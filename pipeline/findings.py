@@ -37,7 +37,8 @@ class PhaseFinding(_Finding):
 
     index: int = Field(ge=0, description="Zero-based index of the phase in the stack.")
     trigger_time_ms: FiniteFloat = Field(
-        description="Time after the R wave, median over the slices, in ms."
+        description="Time after the R wave, median over the slices, in ms; where the images state "
+        "none, an estimate, which the check `missing_images` notes."
     )
 
 
