@@ -21,7 +21,7 @@ from models.ed_es_detector import (
     median_projection,
 )
 from models.preprocess import CropGrid, crop, normalise, restore
-from models.registry import WEIGHTS_FOLDER, Card, load, place
+from models.registry import WEIGHTS_FOLDER, load, place
 from models.windows import window_probabilities
 
 Float32 = npt.NDArray[np.float32]
@@ -77,13 +77,14 @@ class Localisation:
     lv_area_mm2: Float64
 
 
-class HeartLocaliser:
-    """Finds the heart in whole images, and the images that show the LV.
+class TaskNetwork:
+    """A network that does a task of the pipelines.
 
     Parameters
     ----------
+    task : str
     name : str
-        A model with the task "localisation".
+        A model with that task.
     device : str
         "cpu" or "cuda".
     folder : Path
@@ -95,14 +96,22 @@ class HeartLocaliser:
         The model is missing, altered or has another task.
     """
 
+    def __init__(self, task: str, name: str, device: str, folder: Path) -> None:
+        network, self.card = load(name, folder, task)
+        self._network = place(network, device)
+        self._device = device
+
+
+class HeartLocaliser(TaskNetwork):
+    """Finds the heart in whole images, and the images that show the LV."""
+
     def __init__(
         self,
         name: str = "heart_localiser",
         device: str = "cpu",
         folder: Path = WEIGHTS_FOLDER,
     ) -> None:
-        self._network, self.card = load_for_task(name, "localisation", device, folder)
-        self._device = device
+        super().__init__("localisation", name, device, folder)
 
     def __call__(self, images: Float32, pixel_spacing_mm: tuple[float, float]) -> Localisation:
         """Locate the heart in images of one stack that share their pixel grid.
@@ -135,24 +144,11 @@ class HeartLocaliser:
         )
 
 
-class StackSegmenter:
+class StackSegmenter(TaskNetwork):
     """Labels LV cavity, LV myocardium and RV cavity in a heart-centred crop of every slice.
 
-    Parameters
-    ----------
-    name : str
-        A model with the task asked for.
-    device : str
-        "cpu" or "cuda".
-    folder : Path
-        Of its card and weights.
-    task : {"segmentation", "scar_segmentation"}
-        The latter labels 1 LV cavity, 2 normal myocardium, 3 infarct, 4 no-reflow.
-
-    Raises
-    ------
-    WeightsError
-        The model is missing, altered or has another task.
+    With the task "scar_segmentation" it labels 1 LV cavity, 2 normal myocardium, 3 infarct,
+    4 no-reflow.
     """
 
     def __init__(
@@ -163,8 +159,7 @@ class StackSegmenter:
         *,
         task: Literal["segmentation", "scar_segmentation"] = "segmentation",
     ) -> None:
-        self._network, self.card = load_for_task(name, task, device, folder)
-        self._device = device
+        super().__init__(task, name, device, folder)
 
     def __call__(
         self,
@@ -242,25 +237,10 @@ def _groups(slices: Sequence[int], n_slices: int, context: int) -> tuple[list[in
     return seen, torch.tensor([[seen.index(z) for z in group] for group in places])
 
 
-class PhaseDetector:
+class PhaseDetector(TaskNetwork):
     """Finds ED and ES in a whole cine by a network over time (`models.ed_es_detector`).
 
-    Parameters
-    ----------
-    name : str
-        A model with the task "ed_es_detection".
-    device : str
-        "cpu" or "cuda".
-    folder : Path
-        Of its card and weights.
-    read : callable
-        Tells a frame from the probability [t] of each, `models.ed_es_detector.central_frame` or
-        `likeliest_frame`.
-
-    Raises
-    ------
-    WeightsError
-        The model is missing, altered or has another task.
+    `read` tells a frame from the probability [t] of each: `central_frame` or `likeliest_frame`.
     """
 
     def __init__(
@@ -270,8 +250,7 @@ class PhaseDetector:
         folder: Path = WEIGHTS_FOLDER,
         read: Callable[[Float64], FrameReading] = central_frame,
     ) -> None:
-        self._network, self.card = load_for_task(name, "ed_es_detection", device, folder)
-        self._device = device
+        super().__init__("ed_es_detection", name, device, folder)
         self._read = read
 
     def __call__(
@@ -308,18 +287,6 @@ def lv_evidence(probability: Tensor) -> Float64:
     spot = functional.avg_pool2d(probability[:, None], 3, stride=1, padding=1)
     strongest = spot.flatten(1).amax(dim=1).double().clamp(1e-4, 1 - 1e-4).cpu().numpy()
     return np.asarray(np.log(strongest / (1 - strongest)), dtype=np.float64)
-
-
-def load_for_task(name: str, task: str, device: str, folder: Path) -> tuple[nn.Module, Card]:
-    """A network on its device, and its card.
-
-    Raises
-    ------
-    WeightsError
-        The model is missing, altered or has another task.
-    """
-    network, card = load(name, folder, task)
-    return place(network, device), card
 
 
 def grid_of(values: Mapping[str, Any]) -> CropGrid:

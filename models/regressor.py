@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from models.predict import grid_of, load_for_task
+from models.predict import TaskNetwork, grid_of
 from models.preprocess import crop, restore
 from models.registry import WEIGHTS_FOLDER
 from models.regression_unet import prepared
@@ -46,23 +46,8 @@ class RegressedVolume:
         return RegressedVolume(laid(self.area_mm2), laid(self.explanation), laid(self.dilated))
 
 
-class VolumeRegressor:
-    """Measures the LV in one phase with a network that was never shown a contour.
-
-    Parameters
-    ----------
-    name : str
-        A model with the task "volume_regression".
-    device : str
-        "cpu" or "cuda".
-    folder : Path
-        Of its card and weights.
-
-    Raises
-    ------
-    WeightsError
-        The model is missing, altered or has another task.
-    """
+class VolumeRegressor(TaskNetwork):
+    """Measures the LV in one phase with a network that was never shown a contour."""
 
     def __init__(
         self,
@@ -70,8 +55,7 @@ class VolumeRegressor:
         device: str = "cpu",
         folder: Path = WEIGHTS_FOLDER,
     ) -> None:
-        self._network, self.card = load_for_task(name, "volume_regression", device, folder)
-        self._device = device
+        super().__init__("volume_regression", name, device, folder)
 
     def __call__(
         self,

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from models.predict import grid_of, load_for_task
+from models.predict import TaskNetwork, grid_of
 from models.preprocess import CropGrid, crop, normalise, restore
 from models.registry import WEIGHTS_FOLDER
 
@@ -21,30 +21,14 @@ Float64 = npt.NDArray[np.float64]
 _CHUNK = 32  # slices per forward pass: bounds memory
 
 
-class SliceClassifier:
-    """Tells slices that show the LV from slices that do not, each by itself.
-
-    Parameters
-    ----------
-    name : str
-        A model with the task "slice_classification".
-    device : str
-        "cpu" or "cuda".
-    folder : Path
-        Of its card and weights.
-
-    Raises
-    ------
-    WeightsError
-        The model is missing, altered or has another task.
-    """
+class SliceClassifier(TaskNetwork):
+    """Tells slices that show the LV from slices that do not, each by itself."""
 
     def __init__(
         self, name: str = "lge_slices", device: str = "cpu", folder: Path = WEIGHTS_FOLDER
     ) -> None:
-        self._network, self.card = load_for_task(name, "slice_classification", device, folder)
+        super().__init__("slice_classification", name, device, folder)
         self._grid = grid_of(self.card.input)
-        self._device = device
 
     def __call__(self, images: Float32, pixel_spacing_mm: tuple[float, float]) -> Float64:
         """Probability that each slice shows the LV.

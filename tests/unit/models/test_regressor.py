@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from models import regressor as module
+from models import predict
 from models.registry import WeightsError, build, card, save_weights
 from models.regression_unet import RegressionOutput
 from models.regressor import RegressedVolume, VolumeRegressor
@@ -32,7 +32,7 @@ class Bright(torch.nn.Module):
 @pytest.fixture
 def bright(monkeypatch):
     made = replace(card("cine_unet"), task="volume_regression", input=RECIPE.input)
-    monkeypatch.setattr(module, "load_for_task", lambda *_: (Bright(), made))
+    monkeypatch.setattr(predict, "load", lambda *_: (Bright(), made))
     return VolumeRegressor("known")
 
 
