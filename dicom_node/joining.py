@@ -59,13 +59,6 @@ def wake_unjoined(storage: Storage, study_instance_uid: str, now: datetime) -> t
     return tuple(woken)
 
 
-def wake_all_unjoined(storage: Storage, now: datetime) -> None:
-    """Do so in all studies, as after a crash between the end of a cine and what follows it."""
-    stacks = [entry.stack for entry in storage.overview.stacks()]
-    for study_uid in {stack.study_instance_uid for stack in stacks if stack.pipeline == "lge"}:
-        wake_unjoined(storage, study_uid, now)
-
-
 def _outdated(stack: Stack, stacks: tuple[Stack, ...], patients: Mapping[str, str]) -> str:
     """Say why the report of a late enhancement stack has to be made again; empty if it stands."""
     found = read_series_findings(stack.findings_json)

@@ -13,7 +13,6 @@ from config.version import SOFTWARE_VERSION
 from dicom_node.clock import ClockWatch
 from dicom_node.deliver import Deliverer
 from dicom_node.inbox import Inbox
-from dicom_node.joining import wake_all_unjoined
 from dicom_node.query import ArchiveCounts
 from dicom_node.receive import Receiver
 from dicom_node.sweep import Sweeper
@@ -105,7 +104,6 @@ class Node:
         self._storage.instances.close_lost_associations(now)
         self._storage.outbox.drop_outdated("a newer version of an image came", now)
         lost = self._storage.jobs.recover(self._settings.worker.max_attempts, now, all_running=True)
-        wake_all_unjoined(self._storage, now)
         log.info(
             "node starts",
             version=SOFTWARE_VERSION,

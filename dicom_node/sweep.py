@@ -146,8 +146,9 @@ class Sweeper:
         routed = self._route(study)
         proposals = [_for_storage(item) for item in routed]
         stacks = self._storage.stacks.reconcile(uid, proposals, now)
+        for stack_id in wake_unjoined(self._storage, uid, now):
+            log.info("report to be joined with that of the cine", stack_id=stack_id)
         self._storage.instances.mark_assessed(study)
-        wake_unjoined(self._storage, uid, now)
         self._note_arrival(uid, stacks, now)
         by_stack = {stack.id: item for stack, item in zip(stacks, routed, strict=True)}
         known = self._known[uid] = _Known(study.changes, by_stack, counted)

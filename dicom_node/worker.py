@@ -25,7 +25,7 @@ from dicom_node.job import (
     run_job,
     start_process,
 )
-from dicom_node.joining import findings_beside, wake_unjoined
+from dicom_node.joining import findings_beside
 from dicom_node.send import next_delay
 from pipeline.analysis import ResultIdentity, StandingResult
 from pipeline.case import Verdict
@@ -191,12 +191,9 @@ class Worker:
             )
             for item in completed.results
         ]
-        now = datetime.now(UTC)
-        self._storage.jobs.finish(job, results, names, completed.findings_json, now)
+        self._storage.jobs.finish(job, results, names, completed.findings_json, datetime.now(UTC))
         log.info("job completed", objects=len(results), destinations=names)
         log_doubts(SeriesFindings.model_validate_json(completed.findings_json))
-        for stack_id in wake_unjoined(self._storage, job.study_instance_uid, now):
-            log.info("report to be joined with that of the cine", woken_stack_id=stack_id)
 
     def _reject(self, job: Job, reason: str) -> None:
         self._storage.jobs.reject(job, reason, datetime.now(UTC))

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Row, select, update
 from storage.database import Database
 from storage.folder import DataFolder
 from storage.job import EarlierResult, Job, JobInput, Standing
+from storage.record import assess_again
 from storage.results import (
     NewResult,
     look_at_files,
@@ -20,7 +21,7 @@ from storage.results import (
     record_results,
     supersede,
 )
-from storage.schema import instances, job_inputs, jobs, results, stacks
+from storage.schema import instances, job_inputs, jobs, results, stacks, studies
 from storage.stacks import input_digest, read_stack
 from storage.states import JobState, ResultState, StackState
 from storage.transitions import (
@@ -146,7 +147,8 @@ class Jobs:
         Older results of the stack are superseded, and stopped where they are not delivered yet.
         If a newer job of the stack has ended already, these results are the superseded ones.
         Results with the UIDs of those that stand are these once more: they are delivered again, as
-        they were made first.
+        they were made first. The study is looked at again, since reports of its other stacks may
+        take in what was found.
 
         Parameters
         ----------
@@ -182,6 +184,8 @@ class Jobs:
                 done = {"computed_input_digest": row.input_digest, "completed_job_id": row.id}
                 reason = row.trigger + UNCHANGED if same else row.trigger
                 show(connection, row, StackState.COMPLETED, reason, now, **done)
+                study = select(stacks.c.study_instance_uid).where(stacks.c.id == row.stack_id)
+                assess_again(connection, studies.c.study_instance_uid == study.scalar_subquery())
 
     def reject(self, job: Job, reason: str, now: datetime, *, code: str = "") -> None:
         """End a job whose input is at fault.

@@ -5,12 +5,12 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, exists, select, update
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, exists, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from storage.database import insert_row
 from storage.schema import carried, instances, outbox, results, stack_instances, stacks, studies
-from storage.states import DeliveryState, StackState
+from storage.states import UNSETTLED_DELIVERY_STATES, DeliveryState, StackState
 
 SENT_AGAIN = "sent again: waits for the end of the transfer"
 
@@ -92,13 +92,12 @@ _WAKE = (
 _DELIVER_AGAIN = (
     update(outbox)
     .where(
-        outbox.c.state == DeliveryState.PARKED,
+        outbox.c.state.in_(UNSETTLED_DELIVERY_STATES),
         outbox.c.result_id.in_(
             select(results.c.id).where(results.c.stack_id.in_(_STACKS_OF_INSTANCE))
         ),
     )
-    .values(state=DeliveryState.PENDING, attempts=0, settled_at=None)
-    .values(created_at=bindparam("now"), next_attempt_at=bindparam("now"))
+    .values(state=DeliveryState.PENDING, attempts=0, settled_at=None, created_at=bindparam("now"))
 )
 
 _LOOK_AGAIN = (
@@ -129,7 +128,7 @@ def record(connection: Connection, new: NewInstance, path: str, *, written: bool
     what an admin does who has put right a cause outside the images (memory, weights, a route, a
     fault cured by a newer version). A stack that was parked or rejected waits again; a study whose
     assessment failed, or whose image no pipeline took, is looked at again. A measured stack is
-    not measured again, but its parked deliveries are attempted with all their patience.
+    not measured again, but what of it is parked or pending is delivered with all patience anew.
 
     No loop follows where an archive sends everything back that it gets: what is parked, rejected
     or left alone sends nothing, and each transfer wakes a stack once, since it is started after
@@ -220,3 +219,8 @@ def _touch(connection: Connection, study_instance_uids: set[str], at: datetime) 
             "assessed_changes": 0,
         }
         connection.execute(_TOUCH, row)
+
+
+def assess_again(connection: Connection, which: ColumnElement[bool]) -> None:
+    """Have the studies that fulfil `which` looked at again, though no instance of them changed."""
+    connection.execute(update(studies).where(which).values(changes=studies.c.changes + 1))

@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Connection, func, select, update
 from storage.database import Database
 from storage.errors import OriginalsDeleted, UnknownSeries
 from storage.folder import DataFolder
+from storage.record import assess_again
 from storage.schema import instances, stack_instances, stack_series, stacks, studies
 from storage.stacks import Stack, read_stacks
 from storage.states import StackState
@@ -76,11 +77,7 @@ class Replays:
                 .values(state=StackState.WAITING, reason=ASKED_AGAIN, changed_at=now)
             )
             concerned = select(instances.c.study_instance_uid).where(_current(series_instance_uid))
-            connection.execute(
-                update(studies)
-                .where(studies.c.study_instance_uid.in_(concerned))
-                .values(changes=studies.c.changes + 1)
-            )
+            assess_again(connection, studies.c.study_instance_uid.in_(concerned))
         return tuple(stack.id for stack in found)
 
     def end(self, series_instance_uid: str) -> None:

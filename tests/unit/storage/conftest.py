@@ -114,8 +114,12 @@ class World:
         return NewResult("sr", uid, "1.2.840.10008.5.1.4.1.1.88.34", "2.25.99", path, destinations)
 
     def finish(self, job: Job, *destinations: str) -> NewResult:
+        """End a job, and look at its study as the sweep then does."""
         result = self.result(job)
         self.storage.jobs.finish(job, [result], destinations, '{"ef": 60}', self.now)
+        for changed in self.storage.instances.studies_to_assess():
+            if changed.study_instance_uid == job.study_instance_uid:
+                self.storage.instances.mark_assessed(changed)
         return result
 
     def stack(self, stack: Stack) -> Stack:
