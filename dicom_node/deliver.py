@@ -89,8 +89,8 @@ class Deliverer:
         patience = timedelta(days=destination.give_up_after_days)
         retried = 0
         for delivery in deliveries:
-            if now - delivery.created_at >= patience:
-                self._storage.outbox.park(delivery, error, now)
+            gives_up = now - delivery.created_at >= patience
+            if gives_up and self._storage.outbox.park(delivery, error, now):
                 log.error(
                     "delivery parked for the admin",
                     destination=destination.name,

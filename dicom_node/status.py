@@ -54,6 +54,7 @@ class OutboxStatus(BaseModel):
     parked_studies: tuple[str, ...] = ()
     dropped_because: dict[str, int] = {}
     oldest_pending_s: float | None
+    next_attempt_in_s: float | None = None
     last_error: str
 
 
@@ -167,7 +168,10 @@ def _stack_lines(stack: StackStatus) -> Iterator[str]:
 
 
 def _outbox_lines(box: OutboxStatus) -> Iterator[str]:
-    oldest = "" if box.oldest_pending_s is None else f" (oldest {_duration(box.oldest_pending_s)})"
+    oldest = ""
+    if box.oldest_pending_s is not None:
+        next_attempt = _duration(box.next_attempt_in_s or 0)
+        oldest = f" (oldest {_duration(box.oldest_pending_s)}, next attempt in {next_attempt})"
     because = f" ({_counted(box.dropped_because)})" if box.dropped_because else ""
     yield (
         f"[bold]Outbox to {escape(box.destination)}[/bold]: {box.pending} pending{oldest},"
@@ -210,7 +214,7 @@ def _fault(item: StudyFault, now: datetime) -> FaultStatus:
 
 
 def _outbox(item: OutboxOverview, now: datetime) -> OutboxStatus:
-    oldest = item.oldest_pending
+    oldest, following = item.oldest_pending, item.next_attempt
     return OutboxStatus(
         destination=item.destination,
         pending=item.pending,
@@ -220,6 +224,7 @@ def _outbox(item: OutboxOverview, now: datetime) -> OutboxStatus:
         parked_studies=item.parked_studies,
         dropped_because=dict(item.dropped_because),
         oldest_pending_s=None if oldest is None else (now - oldest).total_seconds(),
+        next_attempt_in_s=None if following is None else (following - now).total_seconds(),
         last_error=item.last_error,
     )
 

@@ -98,21 +98,19 @@ class Outbox:
 
         `remark` holds the destination's warning; empty when it had none.
         """
-        self._record(
-            delivery, tuple(DeliveryState), state=DeliveryState.SENT, settled_at=now, remark=remark
-        )
+        self._record(delivery, state=DeliveryState.SENT, settled_at=now, remark=remark)
 
     def mark_failed(self, delivery: Delivery, error: str, next_attempt_at: datetime) -> None:
         """Record a failed attempt; a delivery stopped meanwhile stays stopped."""
-        self._record(
-            delivery, (DeliveryState.PENDING,), next_attempt_at=next_attempt_at, remark=error
-        )
+        pending = outbox.c.state == DeliveryState.PENDING
+        self._record(delivery, pending, next_attempt_at=next_attempt_at, remark=error)
 
-    def park(self, delivery: Delivery, error: str, now: datetime) -> None:
-        """Give up until the admin looks; a delivery stopped meanwhile stays stopped."""
-        self._record(
+    def park(self, delivery: Delivery, error: str, now: datetime) -> bool:
+        """Give up until the admin looks; False when it was stopped or begun anew meanwhile."""
+        return self._record(
             delivery,
-            (DeliveryState.PENDING,),
+            outbox.c.state == DeliveryState.PENDING,
+            outbox.c.created_at == delivery.created_at,
             state=DeliveryState.PARKED,
             settled_at=now,
             remark=error,
@@ -174,15 +172,15 @@ class Outbox:
         with self._database.write() as connection:
             return drop_deliveries(connection, results.c.stack_id == stack_id, reason, now)
 
-    def _record(
-        self, delivery: Delivery, states: tuple[DeliveryState, ...], **values: object
-    ) -> None:
+    def _record(self, delivery: Delivery, *which: ColumnElement[bool], **values: object) -> bool:
+        """Count an attempt and record what came of it, if the delivery fulfils `which`."""
         with self._database.write() as connection:
-            connection.execute(
+            recorded = connection.execute(
                 update(outbox)
-                .where(outbox.c.id == delivery.id, outbox.c.state.in_(states))
+                .where(outbox.c.id == delivery.id, *which)
                 .values(attempts=outbox.c.attempts + 1, **values)
             )
+        return recorded.rowcount == 1
 
 
 def _being_replaced() -> ColumnElement[bool]:

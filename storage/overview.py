@@ -16,12 +16,11 @@ from storage.states import UNSETTLED_DELIVERY_STATES, DeliveryState
 
 @dataclass(frozen=True, slots=True)
 class StackOverview:
-    """A stack, how many instances it has, how often its last job was started and what it said."""
+    """A stack, how many instances it has, and how often its last job was started."""
 
     stack: Stack
     instances: int
     attempts: int
-    error: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,23 +35,21 @@ class OutboxOverview:
         Study Instance UIDs of the parked ones.
     dropped_because : mapping of str to int
         The dropped ones by reason: a newer result, another identity of the patient.
-    retrying : int
-        How many of the pending ones have failed before.
-    oldest_pending : datetime or None
-        When the oldest pending one was made (aware UTC).
+    oldest_pending, next_attempt : datetime or None
+        When the oldest pending one was made, and when one is tried next (aware UTC).
     last_error : str
         Of the latest delivery that is not settled; empty when there is none.
     """
 
     destination: str
     pending: int
-    retrying: int
     sent: int
     parked: int
     dropped: int
     parked_studies: tuple[str, ...]
     dropped_because: Mapping[str, int]
     oldest_pending: datetime | None
+    next_attempt: datetime | None
     last_error: str
 
 
@@ -76,19 +73,17 @@ class Overview:
         sizes = select(stack_instances.c.stack_id, func.count().label("size")).group_by(
             stack_instances.c.stack_id
         )
-        last = select(func.max(jobs.c.id)).group_by(jobs.c.stack_id)
+        last = select(jobs.c.stack_id, jobs.c.attempts).where(
+            jobs.c.id.in_(select(func.max(jobs.c.id)).group_by(jobs.c.stack_id))
+        )
         with self._database.read() as connection:
-            size = {row.stack_id: row.size for row in connection.execute(sizes)}
-            job = {
-                row.stack_id: row
-                for row in connection.execute(select(jobs).where(jobs.c.id.in_(last)))
-            }
+            size = dict(map(tuple, connection.execute(sizes)))
+            attempts = dict(map(tuple, connection.execute(last)))
             return tuple(
                 StackOverview(
                     stack=stack,
                     instances=size.get(stack.id, 0),
-                    attempts=job[stack.id].attempts if stack.id in job else 0,
-                    error=(job[stack.id].error or "") if stack.id in job else "",
+                    attempts=attempts.get(stack.id, 0),
                 )
                 for stack in read_stacks(connection)
             )
@@ -111,13 +106,13 @@ class Overview:
                 OutboxOverview(
                     destination=row.destination,
                     pending=row.pending,
-                    retrying=row.retrying,
                     sent=row.sent,
                     parked=row.parked,
                     dropped=row.dropped,
                     parked_studies=tuple(parked[row.destination]),
                     dropped_because=dropped[row.destination],
                     oldest_pending=row.oldest_pending,
+                    next_attempt=row.next_attempt,
                     last_error=row.remark or "",
                 )
                 for row in connection.execute(_deliveries())
@@ -132,11 +127,11 @@ def _deliveries() -> Select[Any]:
         select(
             outbox.c.destination,
             func.count().filter(pending).label("pending"),
-            func.count().filter(pending, outbox.c.attempts > 0).label("retrying"),
             func.count().filter(outbox.c.state == DeliveryState.SENT).label("sent"),
             func.count().filter(outbox.c.state == DeliveryState.PARKED).label("parked"),
             func.count().filter(outbox.c.state == DeliveryState.DROPPED).label("dropped"),
             func.min(outbox.c.created_at).filter(pending).label("oldest_pending"),
+            func.min(outbox.c.next_attempt_at).filter(pending).label("next_attempt"),
             func.max(case((unsettled, outbox.c.id))).label("latest"),
         )
         .group_by(outbox.c.destination)

@@ -1,7 +1,9 @@
 """What an admin reads of a node, from a real data folder."""
 
 import json
+import re
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -121,6 +123,18 @@ def test_results_that_were_stopped_stand_with_the_reason(
     assert "0 sent, 0 parked, 1 dropped (1 the patient's identity changed)" in text
     (box,) = read_status(settings).outbox
     assert box.dropped_because == {"the patient's identity changed": 1}
+
+
+def test_a_pending_delivery_stands_with_its_fault_and_the_time_of_the_next_attempt(
+    settings: Settings, world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world.complete("1.1")
+    (delivery,) = world.storage.outbox.due("PACS", world.now)
+    following = datetime.now(UTC) + timedelta(hours=2)
+    world.storage.outbox.mark_failed(delivery, "no connection", following)
+    text = shown(settings, capsys)
+    assert re.search(r"1 pending \(oldest .*, next attempt in (1:59|2:00):\d\d\), 0 sent", text)
+    assert "no connection\n" in text
 
 
 def test_a_parked_delivery_stands_with_the_study_to_push_again(

@@ -228,7 +228,7 @@ def test_a_parked_job_parks_its_stack(world, stack):
     assert world.stack(stack).state is StackState.PARKED
     assert world.storage.jobs.claim(60, world.now) is None
     (shown,) = world.storage.overview.stacks()
-    assert (shown.attempts, shown.error, shown.instances) == (1, "out of memory", 1)
+    assert (shown.attempts, shown.stack.reason, shown.instances) == (1, "out of memory", 1)
 
 
 def test_after_a_crash_running_jobs_go_back_at_once_and_the_attempt_counts(world, stack, reopened):

@@ -31,8 +31,8 @@ def test_a_failed_delivery_comes_back_at_its_time(world):
     (again,) = world.storage.outbox.due("PACS", world.later(seconds=1))
     assert again.attempts == 1
     shown = box(world)
-    assert (shown.pending, shown.retrying, shown.last_error) == (1, 1, "refused")
-    assert shown.oldest_pending == delivery.created_at
+    assert (shown.pending, shown.last_error) == (1, "refused")
+    assert (shown.oldest_pending, shown.next_attempt) == (delivery.created_at, world.now)
 
 
 def test_a_parked_delivery_is_shown_and_not_due(world):

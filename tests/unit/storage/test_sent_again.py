@@ -75,6 +75,16 @@ def test_a_parked_delivery_is_attempted_again_as_a_new_one(world):
     assert (again.id, again.attempts, again.created_at) == (delivery.id, 0, world.now)
 
 
+def test_a_push_during_the_last_attempt_is_not_in_vain(world):
+    world.complete("1.1")
+    (delivery,) = world.storage.outbox.due("PACS", world.now)
+    world.now += timedelta(days=8)
+    world.store("1.1")
+    assert not world.storage.outbox.park(delivery, "no connection", world.now)
+    (again,) = world.storage.outbox.due("PACS", world.now)
+    assert (again.attempts, again.created_at) == (0, world.now)
+
+
 def test_a_stack_under_way_goes_on(world, queued):
     job = world.claim()
     world.store("1.1")
