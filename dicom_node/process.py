@@ -1,9 +1,8 @@
 """`dicom-node process`: the node's routing, pipelines and writers on files, without a network."""
 
 import contextlib
-import os
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +11,7 @@ import structlog
 
 from config.schema import Profile, Settings
 from dicom_node.explanation import draw_slices
+from dicom_node.files import printable_name, walk
 from pipeline.analysis import Analyser, ResultIdentity, left_alone, rejected
 from pipeline.errors import Rejection
 from pipeline.findings import Findings, SeriesFindings, write_findings
@@ -85,40 +85,21 @@ def read_inputs(paths: Iterable[Path]) -> Inputs:
     headers: list[InstanceHeader] = []
     files: dict[str, Path] = {}
     left_out: list[str] = []
-    for path in _walk(paths):
+    for path in walk(paths):
         try:
             header = read_header(path)
         except Rejection as rejection:
-            left_out.append(f"{_name(path)}: {rejection.reason}")
-            log.warning("file left out", file=_name(path), reason=rejection.reason)
+            left_out.append(f"{printable_name(path)}: {rejection.reason}")
+            log.warning("file left out", file=printable_name(path), reason=rejection.reason)
             continue
         if header.sop_instance_uid in files:
             left_out.append(
-                f"{_name(path)}: its SOP Instance UID was read from another file already"
+                f"{printable_name(path)}: its SOP Instance UID was read from another file already"
             )
             continue
         files[header.sop_instance_uid] = path
         headers.append(header)
     return Inputs(tuple(headers), files, tuple(left_out))
-
-
-def _name(path: Path) -> str:
-    """Name of a file as text; what is no UTF-8 in it, as on older discs, as a question mark."""
-    return path.name.encode(errors="replace").decode()
-
-
-def _walk(paths: Iterable[Path]) -> Iterator[Path]:
-    """Files below `paths`, and the folders that are not looked into: links, and closed ones."""
-    for path in paths:
-        if not path.is_dir():
-            yield path
-            continue
-        closed: list[OSError] = []
-        for folder, subfolders, names in os.walk(path, onerror=closed.append):
-            subfolders.sort()
-            links = [name for name in subfolders if (Path(folder) / name).is_symlink()]
-            yield from (Path(folder) / name for name in sorted([*names, *links]))
-        yield from (Path(error.filename) for error in closed)
 
 
 def _process_stack(

@@ -17,6 +17,7 @@ from pynetdicom.sop_class import MediaStorageDirectoryStorage  # type: ignore[at
 from config.schema import NodeSettings
 from dicom_node.dimse import is_stored, is_warning, status_text
 from dicom_node.encoded import is_valid_uid
+from dicom_node.files import printable_name, walk
 from dicom_node.peer import OutgoingAssociation, PeerAddress, open_association, parse_address
 
 log = structlog.get_logger()
@@ -213,7 +214,8 @@ def send_paths(
     Parameters
     ----------
     paths : iterable of Path
-        Files, and folders searched in depth; what is not DICOM is named and skipped.
+        Files, and folders searched in depth; what cannot be read or is not DICOM is named and
+        skipped.
     to : str
         ``AET@HOST:PORT``.
     calling_ae_title : str
@@ -237,10 +239,11 @@ def send_paths(
     """
     peer = parse_address(to)
     objects = []
-    for path in _walk(paths):
-        found = read_object(path)
+    for path in walk(paths):
+        pipe = path.is_fifo()  # opening it would wait for a writer
+        found = SendResult(path, "", None, "a named pipe") if pipe else read_object(path)
         if isinstance(found, SendResult):
-            log.warning("file skipped", file=path.name, reason=found.text)
+            log.warning("file skipped", file=printable_name(path), reason=found.text)
         else:
             objects.append(path)
     results: list[SendResult] = []
@@ -261,11 +264,3 @@ def send_paths(
 
 def _shares(files: Sequence[Path], number: int) -> list[Sequence[Path]]:
     return [files[first::number] for first in range(min(number, len(files)))]
-
-
-def _walk(paths: Iterable[Path]) -> Iterator[Path]:
-    for path in paths:
-        if path.is_dir():
-            yield from sorted(found for found in path.rglob("*") if found.is_file())
-        else:
-            yield path

@@ -1,5 +1,6 @@
 """Sending to real peers: Orthanc, DCMTK storescp, the product's own archive."""
 
+import os
 import socket
 import subprocess
 import threading
@@ -233,11 +234,15 @@ def test_folders_with_other_files(node: PeerAddress, sink: MemorySink, tmp_path:
     (tmp_path / "study" / "readme.txt").write_text("no DICOM")
     (tmp_path / "study" / "empty.dcm").touch()
     (tmp_path / "study" / "broken.dcm").write_bytes(bytes(128) + b"DICM" + b"\x02\0\x10\0UY")
+    (tmp_path / "study" / "closed").mkdir(mode=0)
+    (tmp_path / "study" / "link").symlink_to(tmp_path)
+    os.mkfifo(tmp_path / "study" / "pipe")
     with capture_logs() as logs:
         assert send_paths([tmp_path / "study"], str(node), "SENDER")
     assert sorted(sink.uids) == sorted(path.stem for path in files)
     skipped = {line["file"] for line in logs if line["event"] == "file skipped"}
-    assert skipped == {"readme.txt", "empty.dcm", "broken.dcm"}
+    closed = {"closed"} if os.geteuid() else set()  # nothing is closed to root
+    assert skipped == {"readme.txt", "empty.dcm", "broken.dcm", "link", "pipe"} | closed
 
 
 def test_dicomdir_is_left_out(node: PeerAddress, sink: MemorySink, tmp_path: Path) -> None:
