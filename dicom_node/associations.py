@@ -17,13 +17,21 @@ from pynetdicom.association import Association
 from pynetdicom.pdu_primitives import A_ASSOCIATE
 
 from dicom_node.encoded import is_valid_uid, printable_uid
-from dicom_node.policy import FAULT, STOPPING, AssociationPolicy, AssociationRequest, Refusal
+from dicom_node.policy import (
+    FAULT,
+    INCOMPLETE_CONTEXT,
+    STOPPING,
+    AssociationPolicy,
+    AssociationRequest,
+    Refusal,
+)
 
 log = structlog.get_logger()
 
 # A sender leaves a few milliseconds between two instances; one that is silent for longer is idle.
 _IDLE_S = 0.5
 _ABORT_S = 2.0
+_REFUSED_NAMED = 5  # an archive proposes all the classes there are
 _REQUEST_HEAD = 42  # bytes of an A-ASSOCIATE-RQ up to the end of the calling AE title
 
 
@@ -199,14 +207,17 @@ class Associations:
 
     def _admit(self, association: Association) -> Refusal | None:
         caller = caller_of(association)
-        called = cast(A_ASSOCIATE, association.requestor.primitive).called_ae_title or ""
+        request = cast(A_ASSOCIATE, association.requestor.primitive)
+        contexts = request.presentation_context_definition_list
+        if not all(context.abstract_syntax and context.transfer_syntax for context in contexts):
+            return INCOMPLETE_CONTEXT
         with self._lock:
             if self._closing:
                 return STOPPING
             refusal = self._policy.decide(
                 AssociationRequest(
                     calling_ae_title=caller.calling_ae_title,
-                    called_ae_title=called.strip(),
+                    called_ae_title=(request.called_ae_title or "").strip(),
                     address=caller.address,
                     open_associations=len(self._sessions),
                 )
@@ -299,10 +310,12 @@ def caller_of(association: Association) -> Caller:
 
 
 def _refused_sop_classes(association: Association) -> list[str]:
-    """Names of the SOP classes that were proposed and are accepted in no transfer syntax."""
+    """Name the SOP classes that were proposed and are accepted in no transfer syntax."""
     accepted = {context.abstract_syntax for context in association.accepted_contexts}
     proposed = {context.abstract_syntax for context in association.rejected_contexts}
-    return sorted(_sop_class_name(str(uid)) for uid in proposed - accepted)
+    names = sorted(_sop_class_name(str(uid)) for uid in proposed - accepted)
+    more = len(names) - _REFUSED_NAMED
+    return names if more <= 1 else [*names[:_REFUSED_NAMED], f"and {more} more"]
 
 
 def _sop_class_name(uid: str) -> str:

@@ -30,6 +30,9 @@ class Refusal:
 CALLED_AE_TITLE_UNKNOWN = Refusal(1, 1, 7, "called AE title is not ours")
 CALLING_AE_TITLE_UNKNOWN = Refusal(1, 1, 3, "calling AE title is not among the peers")
 ADDRESS_UNKNOWN = Refusal(1, 1, 3, "address is not one of this peer")
+INCOMPLETE_CONTEXT = Refusal(
+    1, 1, 1, "a presentation context lacks its abstract or transfer syntax"
+)
 TOO_MANY_ASSOCIATIONS = Refusal(2, 3, 2, "too many associations are open")
 STOPPING = Refusal(2, 3, 1, "the node is stopping")
 FAULT = Refusal(2, 2, 1, "a fault in the node")

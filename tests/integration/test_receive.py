@@ -327,11 +327,16 @@ def p_data(control: int, fragment: bytes) -> bytes:
     return b"\4\0" + len(pdv).to_bytes(4, "big") + pdv
 
 
-def associate_request(node: PeerAddress) -> bytes:
-    def item(kind: int, content: bytes) -> bytes:
-        return bytes([kind, 0]) + len(content).to_bytes(2, "big") + content
+def item(kind: int, content: bytes) -> bytes:
+    """An item of an A-ASSOCIATE-RQ (PS3.8 9.3.2)."""
+    return bytes([kind, 0]) + len(content).to_bytes(2, "big") + content
 
-    syntaxes = item(0x30, MR.encode()) + item(0x40, str(ExplicitVRLittleEndian).encode())
+
+ABSTRACT = item(0x30, MR.encode())
+TRANSFER = item(0x40, str(ExplicitVRLittleEndian).encode())
+
+
+def associate_request(node: PeerAddress, syntaxes: bytes = ABSTRACT + TRANSFER) -> bytes:
     user = item(0x51, (16384).to_bytes(4, "big")) + item(0x52, b"1.2.3")
     titles = node.ae_title.ljust(16).encode() + b"RAW".ljust(16)
     content = b"\0\1\0\0" + titles + bytes(32) + item(0x10, b"1.2.840.10008.3.1.1.1")
@@ -753,3 +758,28 @@ def test_the_log_says_why_a_request_cannot_be_read(
         wait_until(lambda: "association request refused" in [line["event"] for line in logs])
     (line,) = [line for line in logs if line["event"] == "association request refused"]
     assert str(line["reason"]).startswith(reason)
+
+
+@pytest.mark.parametrize("syntaxes", [ABSTRACT, TRANSFER], ids=["no transfer", "no abstract"])
+def test_a_request_with_half_a_context_is_rejected(syntaxes: bytes, node: PeerAddress) -> None:
+    with (
+        capture_logs() as logs,
+        socket.create_connection((node.host, node.port), timeout=5) as sender,
+    ):
+        sender.sendall(associate_request(node, syntaxes))
+        assert sender.recv(10) == b"\3\0\0\0\0\4\0\1\1\1"
+    (line,) = [line for line in logs if line["event"] == "association rejected"]
+    assert line["reason"] == "a presentation context lacks its abstract or transfer syntax"
+
+
+def test_the_log_names_a_few_of_many_refused_classes(node: PeerAddress) -> None:
+    refused = [
+        f"1.2.840.10008.5.1.4.1.1.{number}"
+        for number in ("2", "20", "128", "481.1", "481.2", "481.3")
+    ]
+    proposed = [build_context(uid) for uid in (MR, *refused, "1.2.840.10008.5.1.4.1.1.6.1")]
+    with capture_logs() as logs, open_association(node, "SENDER", proposed):
+        pass
+    (line,) = [line for line in logs if line["event"] == "association accepted"]
+    assert len(line["sop_classes_refused"]) == 6
+    assert line["sop_classes_refused"][-1] == "and 2 more"
