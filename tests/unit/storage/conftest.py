@@ -1,7 +1,7 @@
 """A small world around one storage: a clock, associations, instances, stacks and jobs."""
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -113,10 +113,10 @@ class World:
         path = self.storage.folder.persist_result(job, "sr", content or uid.encode())
         return NewResult("sr", uid, "1.2.840.10008.5.1.4.1.1.88.34", "2.25.99", path, destinations)
 
-    def finish(self, job: Job, *destinations: str) -> NewResult:
-        """End a job, and look at its study as the sweep then does."""
+    def finish(self, job: Job, *destinations: str, beside: Sequence[NewResult] = ()) -> NewResult:
+        """End a job with a result, and look at its study as the sweep then does."""
         result = self.result(job)
-        self.storage.jobs.finish(job, [result], destinations, '{"ef": 60}', self.now)
+        self.storage.jobs.finish(job, [result, *beside], destinations, '{"ef": 60}', self.now)
         for changed in self.storage.instances.studies_to_assess():
             if changed.study_instance_uid == job.study_instance_uid:
                 self.storage.instances.mark_assessed(changed)

@@ -58,8 +58,7 @@ def test_what_no_destination_wants_goes_with_what_was_delivered(world):
     (stack,) = world.propose(("cine", {SERIES}))
     world.enqueue(stack)
     job = world.claim()
-    both = [world.result(job, "2.25.1"), world.result(job, "2.25.2", destinations=())]
-    world.storage.jobs.finish(job, both, ["PACS"], "{}", world.now)
+    world.finish(job, "PACS", beside=[world.result(job, "2.25.77", destinations=())])
     assert world.storage.retention.delete(world.later(days=999)) == 0
     world.deliver()
     assert world.storage.retention.delete(world.later(days=7)) == 3
