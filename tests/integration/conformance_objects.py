@@ -1,7 +1,6 @@
 """Tables of the conformance statement about the objects that the node writes, from such objects."""
 
 import importlib
-import io
 import pkgutil
 import re
 from collections import defaultdict
@@ -11,7 +10,7 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
-from pydicom import Dataset, dcmread
+from pydicom import Dataset
 from pydicom.datadict import dictionary_keyword, dictionary_VR
 from pydicom.multival import MultiValue
 from pydicom.sr.coding import Code
@@ -33,9 +32,9 @@ from tests.unit.pipeline.lge_cases import lge_case
 from tests.unit.pipeline.result_cases import (
     CONTEXT,
     PATIENT,
-    encoded,
     make_case,
     make_regression,
+    read,
     series_per_slice,
 )
 from tests.unit.pipeline.test_lge import cine_findings
@@ -161,7 +160,7 @@ def _written() -> Mapping[str, tuple[Dataset, ...]]:
     found: dict[str, list[Dataset]] = defaultdict(list)
     with tolerant_headers():
         for item in samples():
-            found[item.sop_class_uid].append(dcmread(io.BytesIO(encoded(item))))
+            found[item.sop_class_uid].append(read(item))
     return {uid: tuple(datasets) for uid, datasets in found.items()}
 
 

@@ -25,6 +25,7 @@ from pipeline.case import (
     CineCase,
     CineStack,
     FrameSource,
+    LgeCase,
     ModelUse,
     Phases,
     QualityFinding,
@@ -35,7 +36,8 @@ from pipeline.case import (
     Verdict,
 )
 from pipeline.results import ResultContext, ResultObject
-from pipeline.results.source import tolerant_headers
+from pipeline.results.common import ResultBasis
+from pipeline.results.source import patient_study, tolerant_headers
 
 SLICES, PHASES, ROWS, COLUMNS = 6, 5, 32, 40
 ED, ES = 4, 1
@@ -295,6 +297,17 @@ def encoded(item: ResultObject) -> bytes:
     return content.getvalue()
 
 
+def read(item: ResultObject) -> Dataset:
+    """The object as somebody reads it who gets it."""
+    return pydicom.dcmread(io.BytesIO(encoded(item)))
+
+
+def basis_of(case: CineCase | LgeCase, context: ResultContext = CONTEXT) -> ResultBasis:
+    """What the writers of the page and of key images start from."""
+    with tolerant_headers():
+        return ResultBasis(case, context, patient_study(case.stack)[0])
+
+
 def saved(item: ResultObject, folder: Path) -> Path:
     path = folder / f"{item.role}.dcm"
     path.write_bytes(encoded(item))
@@ -311,10 +324,10 @@ def tool_output(tool: str, path: Path) -> list[str]:
     return [*run.stderr.splitlines(), *run.stdout.splitlines()]
 
 
-KINDS = ("Segmentation", "Comprehensive3DSR", "SCImage", "EncapsulatedPDF")
+_KINDS = ("Segmentation", "Comprehensive3DSR", "MRImage", "SCImage", "EncapsulatedPDF")
 
 
 def conformance_errors(item: ResultObject, folder: Path) -> list[str]:
     lines = tool_output("dciodvfy", saved(item, folder))
-    assert any(line in KINDS for line in lines)
+    assert any(line in _KINDS for line in lines)
     return [line for line in lines if line.startswith(("Error", "Abort"))]

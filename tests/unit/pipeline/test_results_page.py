@@ -1,6 +1,5 @@
 """The page: what stands on it, that it all has room, and the two objects that hold it."""
 
-import io
 import re
 from dataclasses import replace
 from functools import cache
@@ -17,29 +16,26 @@ from pipeline.aha import APEX_NOT_SHOWN
 from pipeline.case import Biomarker, LgeCase, QualityFinding, Verdict
 from pipeline.results import write_results
 from pipeline.results.codes import in_report
-from pipeline.results.common import DISCLAIMER, ResultBasis
+from pipeline.results.common import DISCLAIMER
 from pipeline.results.page import FREE_SHARE, encapsulated_pdf, page_pdf, secondary_capture
 from pipeline.results.page_text import shown, shown_name
 from pipeline.results.panels import draw_bullseye
 from pipeline.results.pen import RED
 from pipeline.results.sheet import A4_IN, draw_sheet
-from pipeline.results.source import patient_study, tolerant_headers
+from pipeline.results.source import tolerant_headers
 from pipeline.stages.biomarkers import WALL
 from pipeline.stages.transmurality import TRANSMURALITY
 from tests.unit.pipeline.lge_cases import lge_case
 from tests.unit.pipeline.result_cases import (
     CONTEXT,
     VALUES,
+    basis_of,
     conformance_errors,
     encoded,
     make_case,
+    read,
     with_context,
 )
-
-
-def basis_of(case, context=CONTEXT):
-    with tolerant_headers():
-        return ResultBasis(case, context, patient_study(case.stack)[0])
 
 
 def walls(mm=8.0, **other):
@@ -274,10 +270,6 @@ def test_marked_segments_are_red_and_unknown_ones_grey():
     assert [to_hex(patch.get_facecolor()) for patch in axes.patches].count("#eeeeee") == 14 + 1
     said = [item.get_text() for item in bullseye({}, why_none="no septum").texts]
     assert "Not computed: no septum." in said
-
-
-def read(item):
-    return pydicom.dcmread(io.BytesIO(encoded(item)))
 
 
 @pytest.mark.parametrize("name", ["cine", "late enhancement"])

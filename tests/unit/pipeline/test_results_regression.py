@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import highdicom as hd
 import numpy as np
-import pydicom
 import pytest
 
 from pipeline.results import write_results
@@ -21,6 +20,7 @@ from tests.unit.pipeline.result_cases import (
     encoded,
     make_case,
     make_regression,
+    read,
     saved,
     series_per_slice,
     tool_output,
@@ -39,10 +39,6 @@ by_variant = pytest.mark.parametrize("variant", VARIANTS.values(), ids=VARIANTS)
 
 def results(regression=None, **variant):
     return write_results(make_case(regression=regression or make_regression(), **variant), CONTEXT)
-
-
-def read(item):
-    return pydicom.dcmread(io.BytesIO(encoded(item)))
 
 
 def masks_by_source(dataset):

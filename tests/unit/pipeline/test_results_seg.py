@@ -26,6 +26,7 @@ from tests.unit.pipeline.result_cases import (
     disc_labels,
     encoded,
     make_case,
+    read,
     series_per_slice,
     with_context,
 )
@@ -258,7 +259,7 @@ def test_a_slice_that_arrives_later_leaves_the_other_roles_alone():
 
 def test_lies_in_the_study_of_the_source_under_the_name_of_the_node():
     for item in write_results(make_case(), CONTEXT):
-        dataset = pydicom.dcmread(io.BytesIO(encoded(item)))
+        dataset = read(item)
         for keyword in PATIENT.keys() - {"Manufacturer", "ManufacturerModelName"}:
             if keyword == "FrameOfReferenceUID" and item.role == "sr":
                 continue
@@ -338,7 +339,7 @@ def test_patient_name_survives_in_any_character_set(declared, name, raw):
     value = name.encode(raw) if raw else name
     case = make_case(header={"SpecificCharacterSet": declared, "PatientName": value})
     for item in write_results(case, CONTEXT):
-        dataset = pydicom.dcmread(io.BytesIO(encoded(item)))
+        dataset = read(item)
         assert dataset.SpecificCharacterSet == "ISO_IR 192"
         assert str(dataset.PatientName) == name
 
@@ -403,7 +404,7 @@ def test_uids_with_leading_zeros_are_copied_verbatim():
         case = make_case(header=odd, series_of=lambda _: "1.2.0034.1")
     for item in segmentations(case, with_context(series_seed="1.2.0034.1")):
         with tolerant_headers():
-            dataset = pydicom.dcmread(io.BytesIO(encoded(item)))
+            dataset = read(item)
             str(dataset)
         assert dataset.StudyInstanceUID == odd["StudyInstanceUID"]
         assert dataset.FrameOfReferenceUID == odd["FrameOfReferenceUID"]

@@ -30,6 +30,7 @@ from tests.unit.pipeline.result_cases import (
     disc_labels,
     encoded,
     make_case,
+    read,
     saved,
     series_per_slice,
     tool_output,
@@ -641,6 +642,6 @@ def test_conforms_to_the_standard_and_can_be_dumped(variant, tmp_path):
 
 def test_values_fit_their_representation():
     context = with_context(station_name="", institution="")
-    dataset = pydicom.dcmread(io.BytesIO(encoded(report(make_case(), context))))
+    dataset = read(report(make_case(), context))
     assert "StationName" not in dataset
     assert dataset.DeviceSerialNumber == "unnamed"

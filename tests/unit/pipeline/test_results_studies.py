@@ -1,10 +1,8 @@
 """Results of whole studies, read from files as the node reads them: synthetic and real ones."""
 
-import io
 from dataclasses import replace
 
 import numpy as np
-import pydicom
 import pytest
 
 from config.schema import CINE_ROUTE, CineSettings
@@ -17,8 +15,8 @@ from pipeline.results.source import header_notes, tolerant_headers
 from pipeline.routing import propose
 from tests.unit.pipeline.result_cases import (
     conformance_errors,
-    encoded,
     make_case,
+    read,
     saved,
     tool_output,
     with_context,
@@ -56,7 +54,7 @@ def case_of(stack, labels, phases):
 
 def masks_by_source(item):
     """Mask [y, x] per source instance, frame and label, read without highdicom."""
-    dataset = pydicom.dcmread(io.BytesIO(encoded(item)))
+    dataset = read(item)
     labels = {segment.SegmentNumber: segment.SegmentLabel for segment in dataset.SegmentSequence}
     pixels = dataset.pixel_array.reshape(-1, dataset.Rows, dataset.Columns)
     (shared,) = dataset.SharedFunctionalGroupsSequence
