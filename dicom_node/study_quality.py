@@ -6,9 +6,8 @@ where it stopped, and that other thresholds are judged in seconds.
 """
 
 import hashlib
-import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,13 +15,13 @@ import numpy as np
 
 from config.schema import CineSettings, Settings
 from dicom_node.measure import plain_stack
+from dicom_node.study_quality_report import WHOLE, StudyRow, told, write_report
 from pipeline.case import (
     CineCase,
     CineStack,
     Phases,
     Relevance,
     Segmentation,
-    Verdict,
 )
 from pipeline.cine import cine_stages
 from pipeline.errors import Rejection
@@ -35,61 +34,19 @@ if TYPE_CHECKING:
     from models.split import Part
     from models.training.cases import LabelledVolume
 
-LARGE_ERROR = 10.0
-"""Points of ejection fraction from which on a number must not pass unnoticed."""
-PER_PATIENT = 5
-_WHOLE = "whole"
 _STEP, _NEXT = 3, 7  # through the breakages, from patient to patient and for each
 # A network's own card says the same of every study, so that this tells no good one from a bad one.
 _OF_NETWORK = "_known_error"
-
-
-@dataclass(frozen=True, slots=True)
-class StudyRow:
-    """What came of one study.
-
-    Attributes
-    ----------
-    patient, breakage : str
-        "whole" where nothing was broken.
-    degree : float
-    error, rv_error : float or None
-        Of the ejection fractions of LV and RV, in points, before any check; None without one.
-    verdict, rv_verdict : str
-        On them; "rejected" where the chain takes no such study.
-    checks, rv_checks : tuple of str
-        That ask for review of them, or withhold them.
-    """
-
-    patient: str
-    breakage: str
-    degree: float
-    error: float | None
-    rv_error: float | None
-    verdict: str
-    rv_verdict: str
-    checks: tuple[str, ...] = ()
-    rv_checks: tuple[str, ...] = ()
-
-    @property
-    def wrong(self) -> bool:
-        """Whether the ejection fraction of the LV is far off."""
-        return self.error is not None and abs(self.error) > LARGE_ERROR
-
-    @property
-    def noticed(self) -> bool:
-        """Whether that of the LV is to be reviewed, or withheld."""
-        return self.verdict != Verdict.OK
 
 
 def study_quality(
     data: Path,
     output: Path,
     *,
-    part: "Part" = "test",
-    per_patient: int = PER_PATIENT,
-    settings: Settings | None = None,
-    say: Callable[[str], None] = print,
+    part: "Part",
+    per_patient: int,
+    settings: Settings,
+    say: Callable[[str], None],
 ) -> Path:
     """Carry out the study, or go on where an earlier call with the same output stopped.
 
@@ -103,9 +60,9 @@ def study_quality(
         Thresholds are chosen on the latter.
     per_patient : int
         So many breakages of each patient, dealt in turn.
-    settings : Settings, optional
-        Say localiser, segmenter, thresholds and where to compute; else the defaults. Two phases
-        are enough here: sets with truth have no more.
+    settings : Settings
+        Say localiser, segmenter, thresholds and where to compute. Two phases are enough here:
+        sets with truth have no more.
     say : callable
         Told each study when it is done.
 
@@ -117,7 +74,6 @@ def study_quality(
     from models.predict import HeartLocaliser, StackSegmenter, choose_device, set_threads
     from models.registry import opened
 
-    settings = settings or Settings()
     cine, worker = settings.pipelines.cine, settings.worker
     device, own = choose_device(worker.device), worker.weights_folder
     set_threads(worker.threads)
@@ -127,7 +83,7 @@ def study_quality(
     rows = []
     for row in study_rows(data, kept, part, per_patient, chain(cine, localiser, segmenter)):
         rows.append(row)
-        say(f"{row.patient}, {row.breakage} {row.degree:g}: {_told(row.error)}, {row.verdict}")
+        say(f"{row.patient}, {row.breakage} {row.degree:g}: {told(row.error)}, {row.verdict}")
     return write_report(rows, output, part)
 
 
@@ -162,7 +118,7 @@ def study_rows(
             np.stack([ed.images, es.images]), ed.pixel_spacing_mm, ed.slice_spacing_mm
         )
         study = StudyOf((ed, es), kept / ed.patient, stages)
-        yield study.row(_WHOLE, 0.0, whole)
+        yield study.row(WHOLE, 0.0, whole)
         for name, degree in mine:
             stack = plain_stack(*broken(name, degree, ed, es))
             yield study.row(name, degree, stack)
@@ -279,97 +235,3 @@ def _verdict(case: CineCase, name: str) -> tuple[str, tuple[str, ...]]:
         if one.reason in found.reasons and (name in one.withholds or not one.withholds)
     )
     return found.verdict, checks
-
-
-def write_report(rows: Sequence[StudyRow], output: Path, part: str) -> Path:
-    """Write the rows as JSON and what follows from them as Markdown; returns the latter."""
-    stem = output / f"quality-{part}"
-    lines = [
-        *_summary(rows, part),
-        "",
-        *_by_breakage(rows),
-        "",
-        *_by_check(rows),
-        "",
-        *_missed(rows),
-    ]
-    content = {"part": part, "rows": [asdict(row) for row in rows]}
-    stem.with_suffix(".json").write_text(json.dumps(content, indent=1), encoding="utf-8")
-    report = stem.with_suffix(".md")
-    report.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return report
-
-
-def _summary(rows: Sequence[StudyRow], part: str) -> list[str]:
-    whole = [row for row in rows if row.breakage == _WHOLE]
-    wrong = [row for row in rows if row.breakage != _WHOLE and row.wrong]
-    reviewed, caught = ([row for row in these if row.noticed] for these in (whole, wrong))
-    rv_reviewed = [row for row in whole if row.rv_verdict != Verdict.OK]
-    return [
-        f"# Quality checks, {part} patients of ACDC",
-        "",
-        "Measured by the node's chain on ED and ES as they are, and broken on purpose. A study is "
-        "noticed where the verdict on the LV ejection fraction is not ok. Reviews by the network's "
-        "own card are the same for every study and do not count; checks of the course over a whole "
-        "cine have nothing to see here.",
-        "",
-        "| | studies | noticed |",
-        "|---|---|---|",
-        f"| whole | {len(whole)} | {_share(reviewed, whole)} |",
-        f"| broken, LV EF off by more than {LARGE_ERROR:g} points | {len(wrong)} "
-        f"| {_share(caught, wrong)} |",
-        f"| whole, verdict on the RV EF | {len(whole)} | {_share(rv_reviewed, whole)} |",
-    ]
-
-
-def _by_breakage(rows: Sequence[StudyRow]) -> Iterator[str]:
-    yield "| breakage | degree | studies | mean LV EF error | off by more | caught | noticed |"
-    yield "|---|---|---|---|---|---|---|"
-    for breakage, degree in dict.fromkeys((row.breakage, row.degree) for row in rows):
-        these = [row for row in rows if (row.breakage, row.degree) == (breakage, degree)]
-        errors = [abs(row.error) for row in these if row.error is not None]
-        wrong = [row for row in these if row.wrong]
-        cells = (
-            *(breakage, f"{degree:g}", len(these)),
-            f"{np.mean(errors):.1f}" if errors else "",
-            *(len(wrong), len([row for row in wrong if row.noticed])),
-            len([row for row in these if row.noticed]),
-        )
-        yield f"| {' | '.join(map(str, cells))} |"
-
-
-def _by_check(rows: Sequence[StudyRow]) -> Iterator[str]:
-    """Of how many studies each check speaks, and of how many it alone does."""
-    yield "| check, LV EF | whole | broken, right within the limit | broken, wrong | wrong, alone |"
-    yield "|---|---|---|---|---|"
-    for check in sorted({check for row in rows for check in row.checks}):
-        fired = [row for row in rows if check in row.checks]
-        whole = [row for row in fired if row.breakage == _WHOLE]
-        wrong = [row for row in fired if row.breakage != _WHOLE and row.wrong]
-        alone = [row for row in wrong if row.checks == (check,)]
-        right = len(fired) - len(whole) - len(wrong)
-        yield f"| {check} | {len(whole)} | {right} | {len(wrong)} | {len(alone)} |"
-
-
-def _missed(rows: Sequence[StudyRow]) -> list[str]:
-    missed = [row for row in rows if row.wrong and not row.noticed]
-    doubted = [row for row in rows if row.breakage == _WHOLE and row.noticed]
-    return [
-        *("## Wrong and not noticed", ""),
-        *([_line(row) for row in missed] or ["None."]),
-        *("", "## Whole and noticed", ""),
-        *([_line(row) for row in doubted] or ["None."]),
-    ]
-
-
-def _line(row: StudyRow) -> str:
-    checks = f": {', '.join(row.checks)}" if row.checks else ""
-    return f"- {row.patient}, {row.breakage} {row.degree:g}, {_told(row.error)}{checks}"
-
-
-def _told(error: float | None) -> str:
-    return "no LV EF" if error is None else f"LV EF off by {error:+.1f} points"
-
-
-def _share(some: Sequence[StudyRow], of: Sequence[StudyRow]) -> str:
-    return f"{len(some)} ({len(some) / len(of):.0%})" if of else "0"

@@ -9,7 +9,8 @@ import pytest
 from config.quality import CineQualitySettings
 from config.schema import CineSettings
 from dicom_node.measure import plain_stack
-from dicom_node.study_quality import StudyOf, StudyRow, chain, what_decides, write_report
+from dicom_node.study_quality import StudyOf, chain, what_decides
+from dicom_node.study_quality_report import StudyRow, write_report
 from models.training import acdc
 from models.training.breakages import BREAKAGES, broken
 from models.training.cases import LabelledVolume
