@@ -113,13 +113,7 @@ def write_lge_study(
     magnitude = _placed(lge, [pair[0] for pair in images], form)
     series = [magnitude]
     if psir:
-        same = {
-            "StudyInstanceUID": magnitude.uid("study"),
-            "FrameOfReferenceUID": magnitude.uid("frame of reference"),
-        }
-        beside = replace(form, header={**same, **form.header})
-        shifted = [pair[1] + np.float32(_PSIR_OFFSET) for pair in images]
-        series.append(_placed(lge, shifted, beside))
+        series.append(_phase_sensitive(lge, [pair[1] for pair in images], magnitude))
     cells = _cells(magnitude, averages, doubled_slices)
     instances = (
         instance
@@ -147,6 +141,16 @@ def _placed(lge: SyntheticLge, images: list[Float32], form: StudyForm) -> Placed
         truth={},
     )
     return place(still, lge.seed, form)
+
+
+def _phase_sensitive(lge: SyntheticLge, images: list[Float32], magnitude: PlacedCine) -> PlacedCine:
+    """Place the signed images of the same acquisitions beside the magnitudes."""
+    same = {
+        "StudyInstanceUID": magnitude.uid("study"),
+        "FrameOfReferenceUID": magnitude.uid("frame of reference"),
+    }
+    form = replace(magnitude.form, header={**same, **magnitude.form.header})
+    return _placed(lge, [image + np.float32(_PSIR_OFFSET) for image in images], form)
 
 
 def _displaced(lge: SyntheticLge, repeat: int) -> tuple[Float32, Float32]:

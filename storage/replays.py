@@ -27,30 +27,20 @@ class Replays:
         self._database = database
         self._folder = folder
 
-    def stacks_of(self, series_instance_uid: str) -> tuple[Stack, ...]:
-        """Return the stacks that a series is part of.
+    def request(self, series_instance_uid: str) -> None:
+        """Ask the process that serves the folder; also possible when storage is read-only.
 
         Raises
         ------
         UnknownSeries
             No image of the series was ever stored.
         OriginalsDeleted
-            Retention has deleted images that one of the stacks needs.
-        """
-        with self._database.read() as connection:
-            return _require(connection, series_instance_uid)
-
-    def request(self, series_instance_uid: str) -> None:
-        """Ask the process that serves the folder; also possible when storage is read-only.
-
-        Raises
-        ------
-        UnknownSeries, OriginalsDeleted
-            As `stacks_of`.
+            Retention has deleted images that one of its stacks needs.
         OSError
             The folder cannot be written.
         """
-        self.stacks_of(series_instance_uid)
+        with self._database.read() as connection:
+            _require(connection, series_instance_uid)
         self._folder.write(self._folder.requests / series_instance_uid, b"")
 
     def requested(self) -> tuple[str, ...]:
@@ -66,7 +56,7 @@ class Replays:
         Raises
         ------
         UnknownSeries, OriginalsDeleted
-            As `stacks_of`; nothing is changed.
+            As `request`; nothing is changed.
         """
         with self._database.write() as connection:
             found = _require(connection, series_instance_uid)
@@ -90,7 +80,7 @@ def _current(series_instance_uid: str) -> ColumnElement[bool]:
 
 
 def _require(connection: Connection, series_instance_uid: str) -> tuple[Stack, ...]:
-    """Return the stacks of a series; raises as `Replays.stacks_of`."""
+    """Return the stacks of a series; raises as `Replays.request`."""
     images = select(func.count()).select_from(instances).where(_current(series_instance_uid))
     if not connection.execute(images).scalar_one():
         raise UnknownSeries(f"no image of series {series_instance_uid} was ever stored here")
