@@ -5,7 +5,6 @@ Both are synthetic: of patients no late enhancement is at hand as DICOM.
 """
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,17 +54,6 @@ class Measured:
         (uid,) = [one.sop_instance_uid for one in self.lge.objects if one.role == role]
         (item,) = [one for one in self.objects if one.SOPInstanceUID == uid]
         return item
-
-
-@pytest.fixture(scope="module")
-def node(archive: Orthanc, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningNode]:
-    """A node that takes late enhancement, too."""
-    enabled = {"lge": {"enabled": True}}
-    running = RunningNode(tmp_path_factory.mktemp("node"), [archive.address], pipelines=enabled)
-    running.start()
-    yield running
-    code = running.stop()
-    assert code == 0, running.log_tail()
 
 
 @pytest.fixture(scope="module")

@@ -23,8 +23,7 @@ def test_the_late_enhancement_report_takes_in_the_cine(tmp_path, monkeypatch):
     write_lge_study(lge, 6, header=same)
     chain = lge_pipeline(true_classes(lge))
     monkeypatch.setattr("pipeline.lge.build_lge_pipeline", lambda settings, worker: chain)
-    enabled = Settings(pipelines={"lge": {"enabled": True}})
-    found = process_files([tmp_path], tmp_path / "out", enabled)
+    found = process_files([tmp_path], tmp_path / "out", Settings())
 
     by_pipeline = {one.pipeline: one for one in found.series}
     assert {name: one.status for name, one in by_pipeline.items()} == {

@@ -42,9 +42,8 @@ def test_a_stack_is_explained_by_its_classifier_also_when_it_is_rejected(
     classifier = None if probability is None else OracleClassifier(np.full(8, probability))
     chain = lge_pipeline(true_classes(tmp_path / "study"), classifier)
     monkeypatch.setattr("pipeline.lge.build_lge_pipeline", lambda settings, worker: chain)
-    enabled = Settings(pipelines={"lge": {"enabled": True}})
     study, out = tmp_path / "study", tmp_path / "out"
-    (found,) = process_files([study], out, enabled, explain=True).series
+    (found,) = process_files([study], out, Settings(), explain=True).series
     assert found.status == ("rejected" if probability == 0.1 else "completed")
     pictures = [path.name for path in out.glob("*.png")]
     assert pictures == ([] if classifier is None else ["stack-1-slices.png"])

@@ -19,15 +19,12 @@ from storage.states import StackState
 from tests.unit.dicom_node.test_sweep import QUIET, SECOND, World, cine
 from tests.unit.pipeline.dicom_cases import SERIES, STUDY, frame_header, instance_header
 
-SETTINGS = Settings(pipelines={"lge": {"enabled": True}})
-
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
     settings = StorageSettings(folder=tmp_path / "data", refuse_free_mb=0)
     with open_storage(settings) as storage:
         world = World(storage)
-        world.sweeper = Sweeper(storage, SETTINGS, world.count)
         yield world
 
 
@@ -170,7 +167,7 @@ def test_the_sweep_finds_the_report_that_lacks_the_cine_also_after_a_crash(world
     world.sweep()
     world.sweep(QUIET)
     finish(world, "cine", "2.25.2")  # and the node is killed
-    world.sweeper = Sweeper(world.storage, SETTINGS, world.count)
+    world.sweeper = Sweeper(world.storage, Settings(), world.count)
     world.sweep()
     assert stack_of(world, "lge").state is StackState.WAITING
 
