@@ -29,7 +29,7 @@ def replay(series_instance_uid: str, settings: Settings, say: Callable[[str], No
     Returns
     -------
     bool
-        False when a stack of the series ended without a result.
+        False when a stack of the series ended without a result, or none holds it.
 
     Raises
     ------
@@ -57,7 +57,9 @@ def replay(series_instance_uid: str, settings: Settings, say: Callable[[str], No
     stacks = _stacks(series_instance_uid, settings)
     for stack in stacks:
         say(_outcome(stack, before))
-    return all(stack.state is StackState.COMPLETED for stack in stacks)
+    if not stacks:
+        say("Nothing was computed: no stack holds the series, see `dicom-node status`.")
+    return bool(stacks) and all(stack.state is StackState.COMPLETED for stack in stacks)
 
 
 def _stacks(series_instance_uid: str, settings: Settings) -> list[StackStatus]:
