@@ -49,6 +49,13 @@ def dcmtk(*command: object, check: bool = True) -> subprocess.CompletedProcess[s
     )
 
 
+def storescu(
+    node: PeerAddress, *arguments: object, check: bool = True
+) -> subprocess.CompletedProcess[str]:
+    to = ("-aec", node.ae_title, node.host, node.port)
+    return dcmtk("storescu", *to, *arguments, check=check)
+
+
 def wait_until(condition: Callable[[], object], timeout_s: float = 20) -> None:
     """Wait for something that another thread or process does."""
     deadline = time.monotonic() + timeout_s
