@@ -23,7 +23,6 @@ from tests.acceptance.node import RunningNode, routed, storescu
 from tests.acceptance.studies import (
     SR,
     as_reported,
-    conformance_errors,
     of_class,
     reported,
     returned,
@@ -32,6 +31,7 @@ from tests.acceptance.studies import (
     values,
 )
 from tests.integration.peers import Orthanc, dcmtk
+from tests.unit.pipeline.result_cases import errors_of_file
 
 SCARRED, HEALTHY = 1, 2  # seeds
 FORM = {"rows": 176, "columns": 176, "pixel_spacing_mm": (1.8, 1.8)}
@@ -180,7 +180,7 @@ def test_results_conform_and_can_be_read(
         item = request.getfixturevalue(name).current(role)
         path = tmp_path / f"{role}.dcm"
         item.save_as(path)
-        assert conformance_errors(path) == [], role
+        assert errors_of_file(path) == [], role
     dump = dcmtk("dsrdump", tmp_path / "sr.dcm", check=False)
     assert dump.returncode == 0
     assert "Scar Mass (FWHM)" in dump.stdout

@@ -18,13 +18,13 @@ from tests.acceptance.studies import (
     SEG,
     SR,
     as_reported,
-    conformance_errors,
     of_class,
     reported,
     returned,
     sentences,
 )
 from tests.integration.peers import Orthanc, dcmtk
+from tests.unit.pipeline.result_cases import errors_of_file
 
 PATIENTS = ("SCD0000101", "SCD0000201")
 PHASES = 20
@@ -180,7 +180,7 @@ def test_results_conform(measured: Measured, tmp_path: Path) -> None:
         path = tmp_path / f"{item.SOPInstanceUID}.dcm"
         with tolerant_headers():
             item.save_as(path)
-        errors = [line for line in conformance_errors(path) if not _inherited(line, source_uids)]
+        errors = [line for line in errors_of_file(path) if not _inherited(line, source_uids)]
         assert errors == [], item.SeriesDescription
 
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import highdicom as hd
 import numpy as np
 import pytest
-from matplotlib.path import Path as Polygon
 from pydicom import Dataset
 
 from pipeline.results.codes import QUANTITIES
 from tests.acceptance.studies import as_reported
+from tests.unit.pipeline.result_cases import filled
 from tests.viewers.browser import Shown, Viewer, eventually
 from tests.viewers.conftest import Returned
 
@@ -132,12 +132,6 @@ def test_outlines_are_drawn_on_the_right_image(study: Returned, viewer: Viewer, 
             np.count_nonzero(one & expected) / np.count_nonzero(one | expected) for one in outlines
         )
         assert best > 0.9
-
-
-def filled(points: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    y, x = np.mgrid[: shape[0], : shape[1]] + 0.5
-    inside = Polygon(points).contains_points(np.c_[x.ravel(), y.ravel()])
-    return np.asarray(inside.reshape(shape))
 
 
 def test_every_number_can_be_read(study: Returned, viewer: Viewer) -> None:

@@ -24,6 +24,7 @@ from tests.unit.pipeline.result_cases import (
     conformance_errors,
     disc_labels,
     encoded,
+    filled,
     make_case,
     make_regression,
     read,
@@ -192,14 +193,6 @@ def test_outlines_enclose_what_was_drawn(objects, phase):
         np.testing.assert_array_equal(filled(points, mask.shape), mask)
         outlined.add(name)
     assert len(outlined) == sum(np.unique(labels[z]).size - 1 for z in range(SLICES))
-
-
-def filled(points, shape):
-    """Pixels whose centre lies inside a polygon of columns and rows (PS3.3 C.18.6.1.1)."""
-    from matplotlib.path import Path
-
-    y, x = np.mgrid[: shape[0], : shape[1]] + 0.5
-    return Path(points).contains_points(np.c_[x.ravel(), y.ravel()]).reshape(shape)
 
 
 def test_every_number_can_be_read_in_boxes_of_five_on_images_of_their_own(objects):
