@@ -64,6 +64,14 @@ def finish(world: World, pipeline: str, report_uid: str, joined: str | None = No
     world.storage.jobs.finish(job, [result], ["PACS"], findings.model_dump_json(), world.now)
 
 
+def measure(world: World, headers: list[InstanceHeader], pipeline: str, report_uid: str) -> None:
+    """Let a series come, and its job end."""
+    world.store(headers)
+    world.sweep()
+    world.sweep(QUIET)
+    finish(world, pipeline, report_uid)
+
+
 def test_a_late_enhancement_stack_starts_when_it_is_evidently_whole(world: World) -> None:
     world.store(lge())
     world.sweep()
@@ -93,15 +101,9 @@ def test_the_declared_number_of_images_starts_it_at_once(world: World) -> None:
 
 
 def test_late_enhancement_is_reported_again_once_the_cine_is_measured(world: World) -> None:
-    world.store(lge())
-    world.sweep()
-    world.sweep(QUIET)
-    finish(world, "lge", "2.25.1")
+    measure(world, lge(), "lge", "2.25.1")
     assert wake_unjoined(world.storage, STUDY, world.now) == ()
-    world.store(cine())
-    world.sweep()
-    world.sweep(QUIET)
-    finish(world, "cine", "2.25.2")
+    measure(world, cine(), "cine", "2.25.2")
     target = stack_of(world, "lge")
     assert wake_unjoined(world.storage, STUDY, world.now) == (target.id,)
     world.sweep(timedelta(seconds=1))
@@ -159,14 +161,8 @@ def test_a_cine_that_moves_to_another_study_leaves_the_report(world: World) -> N
 
 
 def test_the_sweep_finds_the_report_that_lacks_the_cine_also_after_a_crash(world: World) -> None:
-    world.store(lge())
-    world.sweep()
-    world.sweep(QUIET)
-    finish(world, "lge", "2.25.1")
-    world.store(cine())
-    world.sweep()
-    world.sweep(QUIET)
-    finish(world, "cine", "2.25.2")  # and the node is killed
+    measure(world, lge(), "lge", "2.25.1")
+    measure(world, cine(), "cine", "2.25.2")  # and the node is killed
     world.sweeper = Sweeper(world.storage, Settings(), world.count)
     world.sweep()
     assert stack_of(world, "lge").state is StackState.WAITING
@@ -183,10 +179,7 @@ def test_the_cine_of_another_patient_is_not_joined(world: World) -> None:
 
 
 def test_a_report_whose_images_were_deleted_stays_as_it_is(world: World) -> None:
-    world.store(lge())
-    world.sweep()
-    world.sweep(QUIET)
-    finish(world, "lge", "2.25.1")
+    measure(world, lge(), "lge", "2.25.1")
     world.sweep()
     world.end(world.association)
     for delivery in world.storage.outbox.due("PACS", world.now):
@@ -194,9 +187,6 @@ def test_a_report_whose_images_were_deleted_stays_as_it_is(world: World) -> None
     world.now += timedelta(days=40)
     assert world.storage.retention.delete(world.now) > 0
     world.associate()
-    world.store(cine())
-    world.sweep()
-    world.sweep(QUIET)
-    finish(world, "cine", "2.25.2")
+    measure(world, cine(), "cine", "2.25.2")
     assert wake_unjoined(world.storage, STUDY, world.now) == ()
     assert stack_of(world, "lge").state is StackState.COMPLETED
