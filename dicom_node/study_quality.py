@@ -14,15 +14,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from config.schema import CineSettings, Settings
+from config.version import SOFTWARE_VERSION
 from dicom_node.measure import plain_stack
 from dicom_node.study_quality_report import WHOLE, StudyRow, told, write_report
-from pipeline.case import (
-    CineCase,
-    CineStack,
-    Phases,
-    Relevance,
-    Segmentation,
-)
+from pipeline.case import CineCase, CineStack, Phases, Relevance, Segmentation
 from pipeline.cine import cine_stages
 from pipeline.errors import Rejection
 from pipeline.stages import Localiser, Segmenter, Stage
@@ -88,9 +83,13 @@ def study_quality(
 
 
 def what_decides(settings: CineSettings, cards: "Sequence[Card]") -> str:
-    """Name of the folder for what these networks find with these settings, thresholds apart."""
-    told = settings.model_dump_json(exclude={"quality"}), *(card.weights_sha256 for card in cards)
-    return hashlib.sha256("".join(told).encode()).hexdigest()[:12]
+    """Name of the folder for what this version finds with these networks and settings.
+
+    Thresholds apart, which are judged anew each time.
+    """
+    weights = (card.weights_sha256 for card in cards)
+    deciding = (SOFTWARE_VERSION, settings.model_dump_json(exclude={"quality"}), *weights)
+    return hashlib.sha256("".join(deciding).encode()).hexdigest()[:12]
 
 
 def chain(settings: CineSettings, localiser: Localiser, segmenter: Segmenter) -> tuple[Stage, ...]:

@@ -65,12 +65,14 @@ def test_what_was_found_is_kept_and_judged_by_new_thresholds(heart, tmp_path):
     assert "slice_contraction" not in again.checks
 
 
-def test_other_networks_or_settings_keep_theirs_apart_but_thresholds_do_not():
+def test_other_networks_settings_or_versions_keep_theirs_apart_but_thresholds_do_not(monkeypatch):
     mine = what_decides(CineSettings(), (OracleSegmenter.card,))
     lax = CineSettings(quality=CineQualitySettings(noise_review=5.0))
     assert what_decides(lax, (OracleSegmenter.card,)) == mine
     assert what_decides(CineSettings(), (OracleLocaliser.card,)) != mine
     assert what_decides(CineSettings(relevance_threshold=0.4), (OracleSegmenter.card,)) != mine
+    monkeypatch.setattr("dicom_node.study_quality.SOFTWARE_VERSION", "9.9.9")
+    assert what_decides(CineSettings(), (OracleSegmenter.card,)) != mine
 
 
 def test_a_study_without_a_heart_is_rejected_and_stays_so(heart, tmp_path):
