@@ -11,6 +11,8 @@ from pydicom.uid import UID, ExplicitVRLittleEndian
 from pynetdicom import evt
 from pynetdicom.association import Association
 from pynetdicom.dimse_primitives import C_ECHO, C_FIND, C_STORE
+from pynetdicom.pdu import A_ASSOCIATE_RJ
+from pynetdicom.pdu_primitives import A_ASSOCIATE
 from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
@@ -111,6 +113,7 @@ class OutgoingAssociation:
         self._association: Association | None = None
         self._socket: socket.socket | None = None
         self._connected = False
+        self._rejection: A_ASSOCIATE | None = None
 
     def open(
         self, calling_ae_title: str, contexts: Sequence[PresentationContext], settings: NodeSettings
@@ -127,6 +130,7 @@ class OutgoingAssociation:
                 evt_handlers=[
                     (evt.EVT_ACSE_SENT, self._on_request_sent),
                     (evt.EVT_CONN_OPEN, self._on_connected),
+                    (evt.EVT_PDU_RECV, self._on_pdu),
                     (evt.EVT_DIMSE_RECV, self._on_message),
                     (evt.EVT_ABORTED, self._on_end),
                     (evt.EVT_RELEASED, self._on_end),
@@ -137,8 +141,7 @@ class OutgoingAssociation:
         if not association.is_established:
             if self._socket is not None:
                 self._socket.close()  # which pynetdicom forgets when there is no connection
-            why = _why_not(association, calling_ae_title) if self._connected else "no connection"
-            raise PeerUnavailable(f"{peer}: {why}")
+            raise PeerUnavailable(f"{peer}: {self._why_not(association, calling_ae_title)}")
         self._association = association
 
     @property
@@ -183,6 +186,19 @@ class OutgoingAssociation:
             raise PeerUnavailable(f"{self._peer}: the association was lost")
         return self._association
 
+    def _why_not(self, association: Association, calling_ae_title: str) -> str:
+        """Say why an association is not established."""
+        if not self._connected:
+            return "no connection"
+        if self._rejection is not None:
+            reason = f"{self._rejection.result_str}, {self._rejection.reason_str}"
+            return f"association rejected: {reason} (the calling AE title was {calling_ae_title})"
+        if association.rejected_contexts:
+            proposed = {str(context.abstract_syntax) for context in association.rejected_contexts}
+            names = ", ".join(sorted(UID(uid).name for uid in proposed))
+            return f"none of the proposed SOP classes and transfer syntaxes is accepted: {names}"
+        return "association aborted by the peer, or no answer in time"
+
     def _on_request_sent(self, event: evt.Event) -> None:
         wrapper = event.assoc.dul.socket
         if self._socket is None and wrapper is not None:
@@ -191,6 +207,11 @@ class OutgoingAssociation:
     def _on_connected(self, event: evt.Event) -> None:
         self._connected = True
         tune_socket(event)
+
+    def _on_pdu(self, event: evt.Event) -> None:
+        """Keep a rejection: the library loses it when the peer closes the connection at once."""
+        if isinstance(event.pdu, A_ASSOCIATE_RJ):
+            self._rejection = event.pdu.to_primitive()
 
     def _on_message(self, event: evt.Event) -> None:
         command, data_set = event.message.command_set, event.message.data_set
@@ -234,18 +255,6 @@ def open_association(
         yield association
     finally:
         association.close()
-
-
-def _why_not(association: Association, calling_ae_title: str) -> str:
-    answer = association.acceptor.primitive
-    if association.is_rejected and answer is not None:
-        reason = f"{answer.result_str}, {answer.reason_str}"
-        return f"association rejected: {reason} (the calling AE title was {calling_ae_title})"
-    if association.rejected_contexts:
-        proposed = {str(context.abstract_syntax) for context in association.rejected_contexts}
-        names = ", ".join(sorted(UID(uid).name for uid in proposed))
-        return f"none of the proposed SOP classes and transfer syntaxes is accepted: {names}"
-    return "association aborted by the peer, or no answer in time"
 
 
 def echo(

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from pydicom import dcmread
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+from pynetdicom.acse import ACSE
 from structlog.testing import capture_logs
 
 from config.schema import NodeSettings
@@ -156,6 +157,22 @@ def test_host_without_an_address(tmp_path: Path) -> None:
 
 
 def test_rejected_association(start_receiver: StartReceiver, tmp_path: Path) -> None:
+    address = PeerAddress("CARDIACCAD", "127.0.0.1", free_port())
+    start_receiver(address, accept_unknown_peers=False)
+    with pytest.raises(PeerUnavailable, match=r"not recognised \(the calling AE title was"):
+        send(address, mr_files(tmp_path, 1))
+
+
+def test_a_rejection_is_told_when_the_connection_is_closed_before_it_is_looked_for(
+    start_receiver: StartReceiver, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    ask = ACSE.send_request
+
+    def slow(acse: ACSE) -> None:
+        ask(acse)
+        time.sleep(0.5)
+
+    monkeypatch.setattr(ACSE, "send_request", slow)
     address = PeerAddress("CARDIACCAD", "127.0.0.1", free_port())
     start_receiver(address, accept_unknown_peers=False)
     with pytest.raises(PeerUnavailable, match=r"not recognised \(the calling AE title was"):
