@@ -44,7 +44,8 @@ def fit(
 ) -> nn.Module:
     """Train a network, or go on with the training that `folder` holds; return the average.
 
-    The run ends at `settings.steps`, or early at the step `stop_after`, to be gone on with.
+    The run ends at `settings.steps`, after `settings.patience` validations without gain, or early
+    at the step `stop_after`, to be gone on with.
     Writes `checkpoint.pt`, `log.jsonl` and `curve.png` into `folder`, and tells `say` at every
     checkpoint how far it is.
     """
@@ -72,10 +73,13 @@ def fit(
             with (folder / "log.jsonl").open("a", encoding="utf-8") as log:
                 log.write(json.dumps(entry) + "\n")
             losses.clear()
-        if state.step % settings.checkpoint_every == 0 or state.step == end:
+        over = state.step == end or _without_gain(folder / "log.jsonl", settings.patience)
+        if state.step % settings.checkpoint_every == 0 or over:
             _save(state, settings, folder / "checkpoint.pt")
             minutes = (time.monotonic() - since) / 60
             say(f"step {state.step} of {settings.steps}, loss {loss.item():.3f}, {minutes:.0f} min")
+        if over:
+            break
     draw_curve(folder / "log.jsonl", folder / "curve.png")
     return state.average
 
@@ -137,6 +141,15 @@ def _optimiser(
         pct_start=min(settings.warmup_steps / settings.steps, 0.5),
         cycle_momentum=False,
     )
+
+
+def _without_gain(log: Path, patience: int) -> bool:
+    """Whether the last validations, so many as the patience, brought no lower cross entropy."""
+    if not patience or not log.is_file():
+        return False
+    entries = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    course = [entry["cross_entropy"] for entry in entries]
+    return len(course) - 1 - course.index(min(course)) >= patience
 
 
 def _average(state: _State, decay: float) -> None:

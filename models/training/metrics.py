@@ -107,6 +107,46 @@ def classification(found: Sequence[bool], truth: Sequence[bool]) -> dict[str, fl
     return counts | figures
 
 
+def class_figures(
+    found: Sequence[int], truth: Sequence[int], classes: Sequence[str]
+) -> dict[str, float]:
+    """Confusion of any classes and what follows from it; what nothing speaks of is left out.
+
+    Parameters
+    ----------
+    found, truth : sequence of int
+        Indices of classes, one pair for each image.
+    classes : sequence of str
+        Their names.
+
+    Returns
+    -------
+    dict
+        For each class `n_<class>`, `sensitivity_<class>` and `precision_<class>`; `accuracy`,
+        `balanced_accuracy` (mean sensitivity of the classes that are there) and the confusion as
+        `<class>_as_<other>`, where it is not zero.
+    """
+    pairs = list(zip(found, truth, strict=True))
+    figures: dict[str, float] = {}
+    sensitivities = []
+    for label, name in enumerate(classes):
+        figures[f"n_{name}"] = n = sum(true == label for _, true in pairs)
+        said, right = sum(one == label for one, _ in pairs), pairs.count((label, label))
+        if n:
+            sensitivities.append(right / n)
+            figures[f"sensitivity_{name}"] = round(right / n, 4)
+        if said:
+            figures[f"precision_{name}"] = round(right / said, 4)
+    if pairs:
+        figures["accuracy"] = round(sum(one == true for one, true in pairs) / len(pairs), 4)
+        figures["balanced_accuracy"] = round(fmean(sensitivities), 4)
+    confused = {
+        f"{classes[true]}_as_{classes[one]}": pairs.count((one, true))
+        for one, true in sorted(set(pairs), key=lambda pair: pair[::-1])
+    }
+    return figures | confused
+
+
 def area_under_roc(scores: Sequence[float], truth: Sequence[bool]) -> float:
     """Share of pairs of a positive and a negative in which the positive scores higher.
 

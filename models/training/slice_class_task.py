@@ -16,9 +16,10 @@ from torch.nn import functional
 
 from models.preprocess import normalise
 from models.slice_classifier import whole_slices
-from models.training.augment import change_appearance, moved, one_of, random_matrix, uniform
+from models.training.augment import change_appearance, moved, random_matrix, uniform
 from models.training.data import prepare
 from models.training.emidec import as_hearts, is_lge
+from models.training.image_class_task import from_pools, pools_of
 from models.training.lge_contrast import as_lge
 from models.training.metrics import classification
 from models.training.slices import LabelledSlice
@@ -33,9 +34,6 @@ from models.training.whole_slices import (
 )
 
 _LV_WEIGHT = 8.0  # of a place with LV; about one in twenty is one
-
-Pool = tuple[float, tuple[LabelledSlice, ...]]
-"""Share of the draws, and what is drawn from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +85,7 @@ class SliceClassTask:
         shown = [entry for entry in entries if entry.shows_lv]
         hidden = [entry for entry in entries if not entry.shows_lv or entry.dataset == "emidec"]
         self.sampling = sampling
-        self.pools = (_pools(hidden, sampling.empty), _pools(shown, sampling.showing))
+        self.pools = (pools_of(hidden, sampling.empty), pools_of(shown, sampling.showing))
         if not all(self.pools):
             raise NoDataError("slices that show the LV and slices that do not are needed")
         self.validation = tuple(
@@ -114,10 +112,8 @@ class SliceClassTask:
 
     def _draw(self, shows: int, generator: Generator) -> tuple[Tensor, Tensor]:
         """One slice of a class, laid at random, in 0 to 1, and its LV; [1, 1, y, x]."""
-        sampling, pools = self.sampling, self.pools[shows]
-        shares = torch.tensor([share for share, _ in pools])
-        _, pool = pools[int(torch.multinomial(shares, 1, generator=generator))]
-        entry = one_of(pool, generator)
+        sampling = self.sampling
+        entry = from_pools(self.pools[shows], generator)
         centre = moved(entry.centre_yx, entry.pixel_spacing_mm, sampling.max_shift_mm, generator)
         matrix = random_matrix(generator, sampling.max_scale, turned=0.1, mirrored=0.1)
         image, allowed, inside = laid(entry, centre, matrix)
@@ -166,14 +162,6 @@ def slice_figures(
         "cross_entropy": round(float(loss), 4),
         **classification((found >= 0.5).tolist(), truth.bool().tolist()),
     }
-
-
-def _pools(slices: Sequence[LabelledSlice], shares: Mapping[str, float]) -> tuple[Pool, ...]:
-    sets = (
-        (share, [entry for entry in slices if entry.dataset == name])
-        for name, share in shares.items()
-    )
-    return tuple((share, tuple(entries)) for share, entries in sets if entries)
 
 
 def lv_probability(network: nn.Module, slices: Iterable[WholeSlice], device: str) -> Tensor:

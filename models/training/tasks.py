@@ -62,6 +62,9 @@ class TrainSettings:
         Steps between validations and between checkpoints.
     threads : int
         CPU threads; 0 lets the library choose.
+    patience : int
+        The run ends when the cross entropy of the validation has not fallen below its lowest for
+        so many validations; 0: it never ends early. For tasks that tell one.
     """
 
     steps: int = 12_000
@@ -76,6 +79,7 @@ class TrainSettings:
     validate_every: int = 500
     checkpoint_every: int = 250
     threads: int = 0
+    patience: int = 0
 
 
 @dataclass(frozen=True, slots=True)
