@@ -36,7 +36,7 @@ class Card:
     ----------
     name, version, task : str
         Task is "segmentation", "localisation", "ed_es_detection", "volume_regression",
-        "slice_classification" or "scar_segmentation".
+        "slice_classification", "scar_segmentation" or "ecg_classification".
     summary, intended_use, limits, licence : str
         In words; the licence is that of the weights.
     data : tuple of str
@@ -176,6 +176,7 @@ ARCHITECTURES: Mapping[str, Callable[..., "nn.Module"]] = {
     "alexnet": _lazily("models.slice_networks", "AlexNet"),
     "googlenet": _lazily("models.slice_networks", "GoogLeNet"),
     "regression_unet": _lazily("models.regression_unet", "RegressionUNet"),
+    "ecg_dual_branch": _lazily("models.ecg_network", "EcgDualBranch"),
 }
 
 
