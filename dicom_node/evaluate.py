@@ -115,6 +115,13 @@ def _scar_segmentation(evaluation: "Evaluation", device: str, folder: Path) -> N
     evaluate_scar(evaluation, lge_chain(segmenter, device, folder))
 
 
+def _ecg_classification(evaluation: "Evaluation", device: str, folder: Path) -> None:
+    from models.ecg_classifier import EcgClassifier
+    from models.training.evaluate_ecg import evaluate_ecg
+
+    evaluate_ecg(evaluation, EcgClassifier(evaluation.card.name, device, folder))
+
+
 _TASKS: Mapping[str, Callable[["Evaluation", str, Path], None]] = {
     "segmentation": _segmentation,
     "localisation": _localisation,
@@ -122,6 +129,7 @@ _TASKS: Mapping[str, Callable[["Evaluation", str, Path], None]] = {
     "ed_es_detection": _ed_es_detection,
     "slice_classification": _slice_classification,
     "scar_segmentation": _scar_segmentation,
+    "ecg_classification": _ecg_classification,
 }
 """Task of a model, as on its card: how it is measured, on a device and from a folder."""
 

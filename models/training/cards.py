@@ -1,7 +1,7 @@
 """Texts of the model cards and their writer."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -88,6 +88,21 @@ TEXTS: Mapping[str, Mapping[str, str]] = {
         "limits": _LIMITS_OF_LGE + "Probability of an infarct: fitted on the cases that the "
         "network learnt from. Diffuse fibrosis and other enhancement than infarct are unproven.",
     },
+    "ecg_dual_branch": {
+        "summary": "Sorts pictures of 12-lead ECG sheets into normal, abnormal heartbeat, acute "
+        "myocardial infarction and history of infarction (ResNet-18 and a branch that sees the "
+        "whole sheet, fused).",
+        "intended_use": "A second look at an ECG sheet or at a 12-lead waveform drawn as one, "
+        "shown to a physician who reads the ECG. Never to rule out an infarction.",
+        "limits": "Not a medical device: for research, results unverified. NO REAL INFARCTION WAS "
+        "SEEN, neither in training nor in measuring: both kinds of infarction were drawn by a "
+        "program, so their figures say how well it finds what the program draws. Normal and "
+        "abnormal heartbeat: some thirty real records of three collections, most abnormal ones "
+        "fast, slow or with extra beats. Hypertrophy, ischaemia without infarction and long "
+        "QT are in no class, and it knows no answer beside its four. Children and pacemakers are "
+        "unproven. Sheets of four columns, three rows and a strip at 25 mm/s and 10 mm/mV; other layouts, and "
+        "photographs from real hospitals, are unproven.",
+    },
 }
 OTHER_TEXTS: Mapping[str, str] = {
     "summary": "Trained by the recipe of its name; not shipped.",
@@ -114,8 +129,25 @@ DATA_OF_SET: Mapping[str, str] = {
     "studies": "Studies of the institution that trained it, with the volumes it reported",
     "synthetic": "Synthetic hearts of this product (models.synthetic), Apache-2.0",
     "synthetic_lge": "Synthetic late enhancement of this product (models.synthetic), Apache-2.0",
+    "ecg": "PhysioNet/CinC Challenge 2021, records of PTB-XL, Georgia and Chapman-Ningbo (train "
+    "part by models.split.part_of_name), CC BY 4.0: M. A. Reyna, N. Sadr, E. A. Perez Alday, et "
+    "al., Will Two Do? Varying Dimensions in Electrocardiography: The PhysioNet/Computing in "
+    "Cardiology Challenge 2021, Computing in Cardiology 48, 1-4, 2021, doi:10.22489/CinC.2021.236",
+    "ecg_images": "ECG images of cardiac patients, train part by models.split.part_of_name, CC "
+    "BY 4.0: A. H. Khan, M. Hussain, M. K. Malik, ECG Images dataset of Cardiac and COVID-19 "
+    "Patients, Data in Brief 34, 106762, 2021, doi:10.1016/j.dib.2021.106762",
+    "synthetic_ecg": "Synthetic ECG of this product (models.synthetic.ecg), Apache-2.0",
+    "synthetic_ecg_simulator": "Synthetic ECG upon sinus rhythm simulated by NeuroKit2, the "
+    "simulator under the MIT licence: D. Makowski, T. Pham, Z. J. Lau, et al., NeuroKit2: A Python "
+    "toolbox for neurophysiological signal processing, Behavior Research Methods 53, 1689-1696, "
+    "2021, doi:10.3758/s13428-020-01516-y",
+    "synthetic_ecg_infarct": "Synthetic infarcts drawn into records of the PhysioNet/CinC "
+    "Challenge 2021, train part, CC BY 4.0, doi:10.22489/CinC.2021.236",
 }
 
+_ATTRIBUTION_ONLY = frozenset(
+    {"ecg", "ecg_images", "synthetic_ecg", "synthetic_ecg_simulator", "synthetic_ecg_infarct"}
+)
 _REFITTED: Mapping[str, tuple[str, str]] = {
     "acdc": ("70 of the patients 001-100 (models/split.json)", "all patients 001-100"),
     "sunnybrook": ("20 patients (models/split.json)", "all patients but those never fitted"),
@@ -133,6 +165,11 @@ def data_of_set(dataset: str, *, refit: bool = False) -> str:
     if refit and dataset in _REFITTED:
         return text.replace(*_REFITTED[dataset])
     return text
+
+
+def licence_of(sets: Collection[str]) -> str:
+    """Licence of weights that were fitted on some sets."""
+    return "CC BY 4.0" if sets and _ATTRIBUTION_ONLY.issuperset(sets) else LICENCE
 
 
 def fitted_sets(card: Card) -> frozenset[str]:

@@ -8,6 +8,7 @@ from models import split
 from models.split import Part, SplitError
 from models.training import acdc, emidec, mnms, studies, sunnybrook
 from models.training.cases import logged, usable
+from models.training.ecg_sets import ECG_SETS
 from models.training.slices import LabelledSlice, read_slices, write_slices
 from models.training.synthetic import synthetic_lge_slices, synthetic_slices
 
@@ -21,7 +22,8 @@ _SYNTHETIC: dict[str, Callable[[Part], Iterator[LabelledSlice]]] = {
     "synthetic": synthetic_slices,
     "synthetic_lge": synthetic_lge_slices,
 }
-SETS = (*ADAPTERS, *_SYNTHETIC, "studies")
+SLICE_SETS = (*ADAPTERS, *_SYNTHETIC)
+SETS = (*SLICE_SETS, "studies", *ECG_SETS)
 REFIT = "prepared-refit"
 """Folder of a run for the array files of `prepare_refit`."""
 _IS_THERE: dict[str, Callable[[Path], bool]] = {
@@ -32,6 +34,7 @@ _IS_THERE: dict[str, Callable[[Path], bool]] = {
     "synthetic": lambda _: True,
     "synthetic_lge": lambda _: True,
     "studies": studies.is_there,
+    **ECG_SETS,
 }
 
 
@@ -95,7 +98,14 @@ def prepare_refit(data: Path, output: Path, sets: tuple[str, ...]) -> None:
     For weights that ship after their figures were taken with the test patients held out: there is
     no patient of these sets left to measure them on. Sets that the split file does not cover keep
     their parts.
+
+    Raises
+    ------
+    SplitError
+        The split file covers none of the sets; a patient that is never fitted would take part.
     """
+    if not set(sets) & set(split.sets()):
+        raise SplitError(f"the split file covers none of these sets: {', '.join(sets)}")
     for dataset in (name for name in sets if name in split.sets()):
         path = output / f"{dataset}-train.npz"
         if path.is_file() or not is_there(data, dataset):
@@ -113,10 +123,10 @@ def prepare(
 ) -> tuple[LabelledSlice, ...]:
     """Labelled slices of one part, through array files below `output` that are kept.
 
-    A set that is not below `data`, or whose slices have no labels (studies), is left out.
+    A set that is not below `data`, or is not one of `SLICE_SETS`, is left out.
     """
     slices: list[LabelledSlice] = []
-    for dataset in (name for name in sets if name != "studies"):
+    for dataset in (name for name in sets if name in SLICE_SETS):
         path = output / f"{dataset}-{part}.npz"
         if not path.is_file():
             if not is_there(data, dataset):

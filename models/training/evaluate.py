@@ -72,7 +72,7 @@ class Evaluation:
     worst : dict of str to list of pairs of Glimpse
         Per set the patients with the lowest Dice, worst first: ED and ES.
     pooled : dict of str to dict of str to float
-        Confusion of two classes over all slices, or all exams, of a kind.
+        Confusion of classes over all slices, exams or sheets of a kind.
     """
 
     card: Card
@@ -205,7 +205,7 @@ def progress(row: Row) -> str:
     """One patient in a line of progress."""
     shown = (
         "dice_lv", "lv_ef_error", "lv_edv_error", "error_frames", "centre_error", "sensitivity",
-        "specificity", "dice_infarct", "scar_percent",
+        "specificity", "dice_infarct", "scar_percent", "accuracy",
     )  # fmt: skip
     figures = [
         f"{key} {value:.3g}" for key, value in row.items() if any(word in key for word in shown)

@@ -19,11 +19,11 @@ from models.registry import WEIGHTS_FOLDER, Card, build, card, save_weights
 from models.split import Part
 from models.training.cards import (
     DATA_OF_SET,
-    LICENCE,
     OTHER_TEXTS,
     REFIT_NOTE,
     TEXTS,
     data_of_set,
+    licence_of,
     write_card,
 )
 from models.training.data import REFIT, prepare
@@ -79,7 +79,7 @@ def export(
         name=model,
         version=version,
         task=recipe.task,
-        licence=LICENCE,
+        licence=licence_of(fitted),
         data=tuple(data_of_set(entry, refit=refit) for entry in fitted),
         architecture=recipe.architecture,
         parameters=recipe.parameters,

@@ -6,6 +6,7 @@ from functools import partial
 
 from models.preprocess import CropGrid
 from models.training.data import prepare
+from models.training.ecg_task import ECG_RECIPES
 from models.training.ed_es_task import ED_ES_RECIPES
 from models.training.emidec import CLASSES as SCAR_CLASSES
 from models.training.regression_task import REGRESSION_RECIPES
@@ -97,4 +98,5 @@ RECIPES: Mapping[str, Recipe] = {
     **ED_ES_RECIPES,
     **REGRESSION_RECIPES,
     **SLICE_CLASS_RECIPES,
+    **ECG_RECIPES,
 }

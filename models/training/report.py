@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from models.training.targets import FRAMES, LOSS_POINTS, Target, targets
+from models.training.targets import FRAMES, LOSS_POINTS, NOT_COMPARABLE, Target, targets
 
 Content = Mapping[str, Any]
 Pictures = Mapping[str, Sequence[str]]
@@ -26,8 +26,10 @@ def as_markdown(content: Content, pictures: Pictures) -> str:
         "Errors are found minus true. Intervals: 95 %, bootstrap over patients.",
     ]
     if content["pooled"]:
-        lines += ["", "## Two classes told apart, all together", ""]
+        lines += ["", "## Classes told apart, all together", ""]
         lines += _across(content["pooled"], lambda _: True)
+    if content["task"] in NOT_COMPARABLE:
+        lines += ["", "## Published", "", NOT_COMPARABLE[content["task"]]]
     for name, part in content["sets"].items():
         lines += _set(name, part, content["task"])
         lines += [line for file in pictures.get(name, ()) for line in ("", f"![{file}]({file})")]

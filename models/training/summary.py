@@ -74,7 +74,7 @@ def per_group(rows: Sequence[Row]) -> Table:
         | {
             key: round(fmean(abs(value) for value in values), 4)
             for key, values in _columns(chosen).items()
-            if key.startswith(("dice_", "sensitivity", "specificity")) or "error" in key
+            if key.startswith(("dice_", "sensitivity", "specificity", "accuracy")) or "error" in key
         }
         for group, chosen in _by(rows, "group").items()
         if group
