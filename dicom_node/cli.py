@@ -234,6 +234,23 @@ def phantom_lge(  # noqa: PLR0917 - the options of a command
     typer.echo(f"Truth: {truth}")
 
 
+@phantom_app.command("ecg")
+def phantom_ecg(
+    output: OutputOption,
+    seed: SeedOption = 1,
+    shows: Annotated[
+        Literal["normal", "abnormal_heartbeat", "infarction", "history_of_infarction"] | None,
+        typer.Option("--shows", help="What it shows; else the seed decides."),
+    ] = None,
+) -> None:
+    """Write a synthetic 12-lead ECG as waveform and as sheet, with its truth as JSON beside it."""
+    from dicom_node.phantom_ecg import write_ecg_study
+    from models.ecg_sheet import CLASSES
+
+    label = CLASSES.index(shows) if shows else None
+    typer.echo(f"Truth: {write_ecg_study(output, seed, label=label)}")
+
+
 @app.command()
 def prepare(
     paths: Paths,

@@ -121,15 +121,16 @@ def write_study(
 
 
 def save_study(
-    folder: Path, instances: Iterable[Dataset], labels: UInt8, truth: Mapping[str, object]
+    folder: Path, instances: Iterable[Dataset], labels: UInt8 | None, truth: Mapping[str, object]
 ) -> Path:
-    """Save instances as `synthetic-NNNNN.dcm`, labels and truth beside them; give the truth."""
+    """Save instances as `synthetic-NNNNN.dcm`, any labels and truth beside them; give the truth."""
     folder.mkdir(parents=True, exist_ok=True)
     for stale in folder.glob("synthetic-*.dcm"):
         stale.unlink()
     for number, dataset in enumerate(instances, start=1):
         dataset.save_as(folder / f"synthetic-{number:05d}.dcm", enforce_file_format=True)
-    np.savez_compressed(folder / LABELS_NAME, labels=labels)
+    if labels is not None:
+        np.savez_compressed(folder / LABELS_NAME, labels=labels)
     path = folder / TRUTH_NAME
     path.write_text(json.dumps(truth, indent=1) + "\n", encoding="utf-8")
     return path

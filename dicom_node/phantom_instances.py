@@ -15,7 +15,7 @@ from dicom_node.phantom_stack import PlacedCine, UInt16
 
 MANUFACTURER = "SYNTHETIC"
 SERIES_DESCRIPTION = "Synthetic cine SAX"
-_STATEMENT = "Synthetic image drawn by a program: not of a person, not for diagnosis"
+STATEMENT = "Synthetic image drawn by a program: not of a person, not for diagnosis"
 START = datetime(2024, 1, 15, 10, 0, tzinfo=UTC)
 _BREATH_HOLD = timedelta(seconds=12)  # from one slice position to the next
 _REPETITION_MS, _ECHO_MS, _FLIP_DEG, _FIELD_T = 3.2, 1.6, 50.0, 1.5
@@ -99,22 +99,12 @@ def _common(placed: PlacedCine, position: int) -> Dataset:
     cine, seed = placed.cine, placed.seed
     apart = placed.form.series_per_slice
     order = placed.acquisition_order.index(position)
-    dataset = Dataset()
-    dataset.SpecificCharacterSet = "ISO_IR 192"
+    dataset = synthetic_study(seed)
     dataset.StudyInstanceUID = placed.uid("study")
     dataset.SeriesInstanceUID = placed.uid("series", position if apart else "all")
     dataset.FrameOfReferenceUID = placed.uid("frame of reference")
-    dataset.PatientName = "SYNTHETIC^HEART"
-    dataset.PatientID = f"SYNTHETIC-{seed}"
-    dataset.PatientSex = "FM"[seed % 2]
-    dataset.PatientBirthDate = f"{1945 + seed * 7 % 55}0401"
     dataset.PatientSize = cine.height_m
     dataset.PatientWeight = cine.weight_kg
-    dataset.StudyDate = dataset.SeriesDate = f"{START:%Y%m%d}"
-    dataset.StudyTime = dataset.SeriesTime = f"{START:%H%M%S}"
-    dataset.AccessionNumber = ""
-    dataset.StudyID = "1"
-    dataset.ReferringPhysicianName = ""
     dataset.StudyDescription = "Synthetic cardiac MR"
     dataset.SeriesDescription = dataset.ProtocolName = SERIES_DESCRIPTION
     dataset.SeriesNumber = 101 + order if apart else 1
@@ -122,12 +112,28 @@ def _common(placed: PlacedCine, position: int) -> Dataset:
     dataset.BodyPartExamined = "HEART"
     dataset.PatientPosition = "HFS"
     dataset.PositionReferenceIndicator = ""
-    dataset.Manufacturer = MANUFACTURER
     dataset.ManufacturerModelName = "Synthetic cine heart"
+    dataset.MagneticFieldStrength = _FIELD_T
+    dataset.ImageComments = STATEMENT
+    return dataset
+
+
+def synthetic_study(seed: int) -> Dataset:
+    """What every synthetic instance says of its patient, study and equipment."""
+    dataset = Dataset()
+    dataset.SpecificCharacterSet = "ISO_IR 192"
+    dataset.PatientName = "SYNTHETIC^HEART"
+    dataset.PatientID = f"SYNTHETIC-{seed}"
+    dataset.PatientSex = "FM"[seed % 2]
+    dataset.PatientBirthDate = f"{1945 + seed * 7 % 55}0401"
+    dataset.StudyDate = dataset.SeriesDate = f"{START:%Y%m%d}"
+    dataset.StudyTime = dataset.SeriesTime = f"{START:%H%M%S}"
+    dataset.AccessionNumber = ""
+    dataset.StudyID = "1"
+    dataset.ReferringPhysicianName = ""
+    dataset.Manufacturer = MANUFACTURER
     dataset.DeviceSerialNumber = str(seed)
     dataset.SoftwareVersions = SOFTWARE_VERSION
-    dataset.MagneticFieldStrength = _FIELD_T
-    dataset.ImageComments = _STATEMENT
     return dataset
 
 
@@ -143,6 +149,11 @@ def _set_pixels(dataset: Dataset, pixels: UInt16) -> None:
 def _finish(placed: PlacedCine, dataset: Dataset) -> Dataset:
     """Set the attributes that were asked for, and the file meta information."""
     set_attributes(dataset, placed.form.header)
+    return with_meta(dataset)
+
+
+def with_meta(dataset: Dataset) -> Dataset:
+    """The data set with its file meta information."""
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID
     dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID

@@ -145,9 +145,14 @@ class PlacedCine:
         return self.uid("image", phase, position)
 
     def uid(self, *parts: str | int) -> str:
-        """UID of a part of the study: a name-based UUID (PS3.5 B.2)."""
-        name = "/".join((self.key, *map(str, parts)))
-        return f"2.25.{uuid.uuid5(uuid.NAMESPACE_OID, name).int}"
+        """UID of a part of the study, see `uid_of`."""
+        return uid_of(self.key, *parts)
+
+
+def uid_of(key: str, *parts: str | int) -> str:
+    """UID of a part of what a key stands for: a name-based UUID (PS3.5 B.2)."""
+    name = "/".join((key, *map(str, parts)))
+    return f"2.25.{uuid.uuid5(uuid.NAMESPACE_OID, name).int}"
 
 
 def place(cine: SyntheticCine, seed: int, form: StudyForm) -> PlacedCine:

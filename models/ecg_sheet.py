@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from models.ecg_leads import LEADS
+
 if TYPE_CHECKING:
     from PIL.ImageDraw import ImageDraw
     from PIL.ImageFont import FreeTypeFont, ImageFont
@@ -20,8 +22,6 @@ Float32 = npt.NDArray[np.float32]
 UInt8 = npt.NDArray[np.uint8]
 Colour = tuple[int, int, int]
 
-LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
-"""The leads of a record, in the order of its rows."""
 CLASSES = ("normal", "abnormal_heartbeat", "infarction", "history_of_infarction")
 """What a sheet is told to show, by index."""
 SECONDS = 10.0

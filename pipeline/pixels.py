@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from pydicom import Dataset, dcmread
 from pydicom.encaps import generate_frames
 from pydicom.pixels.decoders.base import get_decoder
+from pydicom.pixels.processing import apply_color_lut
 from pydicom.pixels.utils import pixel_array
 from pydicom.uid import (
     UID,
@@ -22,7 +24,7 @@ from pydicom.uid import (
     JPEGLSNearLossless,
 )
 
-from pipeline.case import Float32
+from pipeline.case import Float32, UInt8
 from pipeline.elements import UNREADABLE, quiet_pydicom
 from pipeline.errors import Rejection
 from pipeline.versions import digest_content
@@ -96,6 +98,60 @@ def decode_instance(path: Path, sop_instance_uid: str) -> DecodedInstance:
                 sop_instance_uid,
             ) from error
     return DecodedInstance(_without_pixels(dataset), digest, images)
+
+
+def decode_colour(dataset: Dataset, sop_instance_uid: str) -> UInt8:
+    """Decode the pictures of an instance, whatever its colours.
+
+    Shades of grey are spread from the darkest to the brightest that is there, unless they have 8
+    bits; of MONOCHROME1 they are inverted.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        With its pixels and its file meta information.
+    sop_instance_uid : str
+        Named in the rejection.
+
+    Returns
+    -------
+    uint8 [frame, y, x, 3]
+        Red, green, blue.
+
+    Raises
+    ------
+    Rejection
+        ``unreadable_pixels``: absent, broken, or of a transfer syntax or kind without decoder.
+    """
+    with quiet_pydicom():
+        try:
+            _refuse_no_pixels(dataset, sop_instance_uid)
+            _refuse_cut_codestream(dataset)
+            kind = str(dataset.PhotometricInterpretation).strip()
+            plugin = _plugin(dataset.file_meta.TransferSyntaxUID)
+            stored = pixel_array(dataset, decoding_plugin=plugin)
+            if kind == "PALETTE COLOR":
+                stored = apply_color_lut(stored, dataset)
+            shades = kind in ("MONOCHROME1", "MONOCHROME2")
+            pictures = _eight_bits(stored, dataset, spread=shades)
+        except UNREADABLE as error:
+            reason = f"its pixels cannot be decoded ({type(error).__name__})"
+            raise Rejection("unreadable_pixels", reason, sop_instance_uid) from error
+    if kind == "MONOCHROME1":
+        pictures = 255 - pictures
+    if shades:
+        pictures = np.repeat(pictures[..., None], 3, axis=-1)
+    return np.ascontiguousarray(pictures.reshape(-1, *pictures.shape[-3:])[..., :3])
+
+
+def _eight_bits(values: npt.NDArray[Any], dataset: Dataset, *, spread: bool) -> UInt8:
+    if values.dtype == np.uint8 and int(dataset.BitsStored) == 8:
+        return values
+    if not spread:  # tables of colours and RGB of 16 bits
+        return np.asarray(values.astype(np.uint32) * 255 // np.iinfo(values.dtype).max, np.uint8)
+    low, high = float(values.min()), float(values.max())
+    scaled = (values.astype(np.float64) - low) * (255 / max(high - low, 1))
+    return np.asarray(scaled.round(), dtype=np.uint8)
 
 
 def _refuse_no_pixels(dataset: Dataset, sop_instance_uid: str) -> None:

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from models.ecg_leads import INDEPENDENT, twelve
 from models.ecg_sheet import CLASSES, SECONDS
 
 Float64 = npt.NDArray[np.float64]
@@ -31,8 +32,6 @@ Shape = tuple[float, float, float]
 
 HZ = 500.0
 NORMAL, ABNORMAL, ACUTE, OLD = range(len(CLASSES))
-INDEPENDENT = (0, 1, 6, 7, 8, 9, 10, 11)
-"""Rows of I, II and V1 to V6 in a record."""
 RHYTHMS = (
     "atrial fibrillation", "ventricular ectopy", "atrial ectopy", "tachycardia", "bradycardia",
     "right bundle branch block", "left bundle branch block",
@@ -108,7 +107,7 @@ class SyntheticEcg:
     Attributes
     ----------
     leads : float32 [12, samples]
-        In mV, in the order of `models.ecg_sheet.LEADS`.
+        In mV, in the order of `models.ecg_leads.LEADS`.
     hz : float
     label : int
         Index in `models.ecg_sheet.CLASSES`.
@@ -161,13 +160,6 @@ def synthesise_ecg(
         rhythm=rhythm,
         wall=wall,
     )
-
-
-def twelve(independent: Float64) -> Float64:
-    """All leads [12, samples] from I, II and V1 to V6 [8, samples]."""
-    first, second = independent[:2]
-    derived = [second - first, -(first + second) / 2, first - second / 2, second - first / 2]
-    return np.concatenate([independent[:2], np.stack(derived), independent[2:]])
 
 
 def with_infarct(

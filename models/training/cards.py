@@ -100,8 +100,8 @@ TEXTS: Mapping[str, Mapping[str, str]] = {
         "abnormal heartbeat: some thirty real records of three collections, most abnormal ones "
         "fast, slow or with extra beats. Hypertrophy, ischaemia without infarction and long "
         "QT are in no class, and it knows no answer beside its four. Children and pacemakers are "
-        "unproven. Sheets of four columns, three rows and a strip at 25 mm/s and 10 mm/mV; other layouts, and "
-        "photographs from real hospitals, are unproven.",
+        "unproven. Sheets of four columns, three rows and a strip at 25 mm/s and 10 mm/mV; other "
+        "layouts, and photographs from real hospitals, are unproven.",
     },
 }
 OTHER_TEXTS: Mapping[str, str] = {

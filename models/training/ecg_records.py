@@ -23,7 +23,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from models.ecg_sheet import LEADS, SECONDS
+from models.ecg_leads import LEADS
+from models.ecg_sheet import SECONDS
 from models.split import Part, part_of_name
 from models.synthetic.ecg import ABNORMAL, ACUTE, NORMAL, OLD
 from models.training.cases import CaseError
@@ -89,7 +90,7 @@ class EcgCase:
     hz : float
         Samples per second of the record.
     microvolts : int16 [12, samples] or None
-        The record, in the order of `models.ecg_sheet.LEADS`.
+        The record, in the order of `models.ecg_leads.LEADS`.
     picture : uint8 [y, x, 3] or None
         Where there is no record.
     group : str

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from models.ecg_sheet import LEADS, PLAIN, SheetStyle, draw_sheet, prepared
+from models.ecg_leads import LEADS
+from models.ecg_sheet import PLAIN, SheetStyle, draw_sheet, prepared
 
 HZ = 500
 WHITE = SheetStyle(paper=(255,) * 3, thin=(255,) * 3, thick=(255,) * 3, ink=(0,) * 3)
