@@ -7,7 +7,7 @@ is. Nothing here decides whether a picture shows an ECG at all.
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from pydicom import Dataset
@@ -16,6 +16,7 @@ from pydicom.uid import (
     EncapsulatedPDFStorage,
     General32bitECGWaveformStorage,
     GeneralECGWaveformStorage,
+    ImplicitVRLittleEndian,
     SecondaryCaptureImageStorage,
     TwelveLeadECGWaveformStorage,
 )
@@ -120,9 +121,10 @@ def read_waveform(dataset: Dataset) -> EcgRecord:
     refused: Rejection | None = None
     with quiet_pydicom():
         try:
+            order: Literal["<", ">"] = "<" if _is_little_endian(dataset) else ">"
             for group in dataset.get("WaveformSequence") or ():
                 try:
-                    return _record(group, uid)
+                    return _record(group, order, uid)
                 except Rejection as rejection:
                     refused = refused or rejection
         except UNREADABLE as error:
@@ -131,7 +133,12 @@ def read_waveform(dataset: Dataset) -> EcgRecord:
     raise refused or Rejection("unreadable_waveform", "it holds no waveform", uid)
 
 
-def _record(group: Dataset, uid: str) -> EcgRecord:
+def _is_little_endian(dataset: Dataset) -> bool:
+    meta = getattr(dataset, "file_meta", Dataset())
+    return UID(str(meta.get("TransferSyntaxUID", ImplicitVRLittleEndian))).is_little_endian
+
+
+def _record(group: Dataset, order: Literal["<", ">"], uid: str) -> EcgRecord:
     """The record of one multiplex group."""
     hz = float(group.SamplingFrequency)
     if not _RATES_HZ[0] <= hz <= _RATES_HZ[1]:
@@ -140,7 +147,7 @@ def _record(group: Dataset, uid: str) -> EcgRecord:
     missing = [LEADS[row] for row in INDEPENDENT if LEADS[row] not in channels]
     if missing:
         raise Rejection("missing_leads", f"leads are missing: {', '.join(missing)}", uid)
-    stored = _samples(group)
+    stored = _samples(group, order)
     seconds = len(stored) / hz
     if seconds < SECONDS - _SPARE_S:
         raise Rejection("too_short", f"{seconds:.1f} of {SECONDS:g} seconds are stored", uid)
@@ -180,11 +187,11 @@ def _lead(channel: Dataset) -> str | None:
     return next((lead for lead in LEADS if lead.upper() in words), None)
 
 
-def _samples(group: Dataset) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Stored values [samples, channels]; padding is no number."""
+def _samples(group: Dataset, order: Literal["<", ">"]) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Stored values [samples, channels] in a byte order; padding is no number."""
     kind = WAVEFORM_DTYPES[group.WaveformBitsAllocated, group.WaveformSampleInterpretation]
     shape = int(group.NumberOfWaveformSamples), int(group.NumberOfWaveformChannels)
-    dtype = np.dtype(kind).newbyteorder("<" if group.is_little_endian is not False else ">")
+    dtype = np.dtype(kind).newbyteorder(order)
     stored = np.frombuffer(group.WaveformData, dtype, count=math.prod(shape)).reshape(shape)
     values = stored.astype(np.float64)
     if group.get("WaveformPaddingValue"):

@@ -16,7 +16,7 @@ No file names a patient, so a record stands for one. `models.split.part_of_name`
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -221,11 +221,18 @@ def beats_of(microvolts: npt.NDArray[np.int16], hz: float) -> npt.NDArray[np.flo
     window = max(round(0.08 * hz), 1)
     smooth = np.convolve(steep, np.ones(window) / window, "same")
     threshold, apart = np.quantile(smooth, 0.98) / 3, round(0.3 * hz)
-    return np.array(list(_peaks(smooth, float(threshold), apart))) / hz
+    return peaks_of(smooth, float(threshold), apart) / hz
 
 
-def _peaks(curve: npt.NDArray[np.float64], threshold: float, apart: int) -> Iterator[int]:
-    for place in np.nonzero(curve > threshold)[0].tolist():
-        near = curve[max(place - apart, 0) : place + apart + 1]
-        if curve[place] == near.max():
-            yield place
+def peaks_of(
+    curve: npt.NDArray[np.float64], threshold: float, apart: int
+) -> npt.NDArray[np.float64]:
+    """Places of a curve over a threshold that are the highest within so many samples."""
+    return np.array(
+        [
+            place
+            for place in np.nonzero(curve > threshold)[0].tolist()
+            if curve[place] == curve[max(place - apart, 0) : place + apart + 1].max()
+        ],
+        dtype=np.float64,
+    )
