@@ -47,7 +47,8 @@ DataOption = Annotated[
         envvar="DICOM_NODE_DATA",
         exists=True,
         file_okay=False,
-        help="Folder of the labelled sets (acdc, mnms, sunnybrook, emidec, studies), as published.",
+        help="Folder of the labelled sets (acdc, mnms, sunnybrook, emidec, ecg, ecg_images, "
+        "studies), as published.",
     ),
 ]
 ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="A model, by its name.")]

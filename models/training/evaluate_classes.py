@@ -37,8 +37,8 @@ def add_judged(evaluation: Evaluation, classes: Sequence[str], judged: Sequence[
 
     A row holds `accuracy` (1 where the class is right), the probability of the true class and the
     confidence in the one found; its group is the true class. The confusion
-    (`models.training.metrics.class_figures`) is taken of each set, of all real ones as `all_real`
-    and of all synthetic ones as `all_synthetic`.
+    (`models.training.metrics.class_figures`) is taken of each set as `<set>_classes`, of all real
+    ones as `all_real_classes` and of all synthetic ones as `all_synthetic_classes`.
     """
     for one in judged:
         evaluation.add(
@@ -56,6 +56,6 @@ def add_judged(evaluation: Evaluation, classes: Sequence[str], judged: Sequence[
         kind = "synthetic" if one.dataset.startswith("synthetic") else "real"
         for name in (f"all_{kind}", one.dataset):
             tables.setdefault(name, []).append(one)
-    for name, chosen in sorted(tables.items()):
+    for name, chosen in sorted(tables.items(), key=lambda table: -len(table[1])):
         found, truth = [one.found for one in chosen], [one.label for one in chosen]
-        evaluation.pooled[name] = class_figures(found, truth, classes)
+        evaluation.pooled[f"{name}_classes"] = class_figures(found, truth, classes)

@@ -7,15 +7,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from models.ecg_sheet import SheetStyle, draw_sheet, prepared
 from models.preprocess import CropGrid, crop, normalise
 from models.registry import Card, card, load, names
 from models.synthetic.cine import synthesise_cine
+from models.synthetic.ecg import synthesise_ecg
 
 FOLDER = Path(__file__).parent
 
 
 def inputs_of(images: Tensor, described: Card) -> Tensor:
-    """Input of the network of a card, made of slices uint8 [z, y, x]."""
+    """Input of the network of a card, made of slices uint8 [z, y, x], or of a sheet [y, x, 3]."""
+    if described.task == "ecg_classification":
+        return torch.from_numpy(prepared(images.numpy()))[None]
     normal = normalise(images[:, None].float())[:, 0]
     if described.task in {"ed_es_detection", "volume_regression"} or "depth" in described.input:
         return normal[None, None, : described.input.get("depth")]
@@ -23,7 +27,7 @@ def inputs_of(images: Tensor, described: Card) -> Tensor:
 
 
 def outputs_of(name: str, images: Tensor) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """What a shipped network gives for slices uint8 [z, y, x]; maps thinned out."""
+    """What a shipped network gives for its images, see `inputs_of`; maps thinned out."""
     network, described = load(name)
     with torch.inference_mode():
         found = network(inputs_of(images, described))
@@ -33,17 +37,26 @@ def outputs_of(name: str, images: Tensor) -> np.ndarray[Any, np.dtype[np.float32
     return kept
 
 
-def main() -> None:
-    """Write one array file per model."""
+def images_of(described: Card) -> Tensor:
+    """Images uint8 for the network of a card: a sheet of an ECG, or slices of a heart."""
+    if described.task == "ecg_classification":
+        drawn = synthesise_ecg(7)
+        sheet = draw_sheet(drawn.leads, drawn.hz, style=SheetStyle(dots_per_mm=2.0))
+        return torch.from_numpy(sheet.copy())
     heart = synthesise_cine(7, slices=8, phases=2)
     slices = torch.from_numpy(heart.frames[0, 1:7].copy())[:, None]
     middle = ((slices.shape[2] - 1) / 2, (slices.shape[3] - 1) / 2)
+    geometry = described.input
+    grid = CropGrid(geometry["rows"], geometry["columns"], geometry["spacing_mm"])
+    cropped = crop(slices, heart.pixel_spacing_mm, middle, grid)[:, 0]
+    return (cropped / cropped.max() * 255).to(torch.uint8)
+
+
+def main() -> None:
+    """Write one array file per model."""
     for name in names():
         found = card(name)
-        geometry = found.input
-        grid = CropGrid(geometry["rows"], geometry["columns"], geometry["spacing_mm"])
-        cropped = crop(slices, heart.pixel_spacing_mm, middle, grid)[:, 0]
-        images = (cropped / cropped.max() * 255).to(torch.uint8)
+        images = images_of(found)
         np.savez_compressed(
             FOLDER / f"{name}.npz",
             images=images.numpy(),
