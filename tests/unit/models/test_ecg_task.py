@@ -118,7 +118,7 @@ def test_the_task_learns_what_its_sheets_show(cases):
         loss.backward()
         optimiser.step()
         losses.append(loss.item())
-    assert losses[-1] < 0.5 * losses[0]
+    assert losses[-1] < 0.7 * losses[0]
     assert task.validate(reader.eval(), "cpu")["balanced_accuracy"] > 0.7
 
 
