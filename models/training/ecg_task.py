@@ -78,7 +78,9 @@ ECG_RECIPES: Mapping[str, Recipe] = {
             "deviation": list(DEVIATION),
         },
         load=partial(load_task, partial(ImageClassTask, SHEETS), prepare_ecg),
-        settings=TrainSettings(steps=3_000, batch=32, learning_rate=1e-3, patience=6),
+        settings=TrainSettings(
+            steps=3_000, batch=32, learning_rate=1e-3, validate_every=250, patience=5
+        ),
         sets=tuple(_SHARES),
     ),
 }

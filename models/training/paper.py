@@ -22,7 +22,7 @@ def random_style(rng: np.random.Generator) -> SheetStyle:
     light = int(rng.integers(238, 256))
     dark = int(rng.integers(0, 90))
     return SheetStyle(
-        dots_per_mm=float(rng.uniform(2.0, 3.4)),
+        dots_per_mm=float(rng.uniform(1.8, 2.8)),
         paper=(light, int(light - rng.integers(0, 12)), int(light - rng.integers(0, 16))),
         thin=thin,
         thick=thick,
