@@ -140,7 +140,9 @@ def read_record(data: Path, name: str) -> EcgCase:
 
 
 def _label(lines: list[str]) -> tuple[int, str]:
-    stated = next((line.split(":", 1)[1] for line in lines if line.startswith("# Dx:")), "")
+    stated = next(
+        (line.split(":")[1] for line in lines if line.replace(" ", "").startswith("#Dx:")), ""
+    )
     codes = {int(code) for code in stated.split(",") if code.strip().isdigit()}
     shown = ",".join(str(code) for code in sorted(codes))
     infarcts = {_INFARCTION[code] for code in codes & _INFARCTION.keys()}

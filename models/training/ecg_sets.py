@@ -49,6 +49,9 @@ def ecg_cases(
     data: Path, dataset: str, part: Part, left_out: Callable[[str, str], None]
 ) -> Iterator[EcgCase]:
     """Cases of one part of a set, one of `ECG_SETS`; what cannot be used is told to `left_out`."""
+    if dataset == "synthetic_ecg_simulator" and not is_installed():
+        left_out("every record", "NeuroKit2 (extra `train`) is not installed")
+        return
     if not ECG_SETS[dataset](data):
         return
     if dataset == "synthetic_ecg":

@@ -36,7 +36,7 @@ def write_record(
         f"{name}.mat {change.get('format', '16x1+24')} {gain}.0({baseline})/mV 16 0 0 0 0 {lead}"
         for lead in order
     ]
-    text = "\r\n".join([*lines, "# Age: 60", f"# Dx: {codes}", ""])
+    text = "\r\n".join([*lines, "# Age: 60", f"{change.get('mark', '# ')}Dx: {codes}", ""])
     (folder / f"{name}.hea").write_text(text)
 
 
@@ -46,7 +46,7 @@ def write_record(
      ("57054005,427084000", ACUTE), ("1755008", OLD), ("59118001,426177001", ABNORMAL)],
 )  # fmt: skip
 def test_codes_say_the_class(codes, label, tmp_path):
-    write_record(tmp_path / "ecg", "A1", codes)
+    write_record(tmp_path / "ecg", "A1", codes, mark="#" if label == OLD else "# ")
     found = read_record(tmp_path, "A1")
     assert (found.label, found.dataset, found.patient, found.hz) == (label, "ecg", "A1", HZ)
 

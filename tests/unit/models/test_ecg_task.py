@@ -162,6 +162,7 @@ def test_evaluate_tells_each_class_and_why_published_figures_do_not_compare(
     assert set(pooled) == {"all_synthetic_classes", "synthetic_ecg_classes"}
     assert sum(pooled["synthetic_ecg_classes"][f"n_{name}"] for name in CLASSES) == 8
     assert figures["card"]["test_synthetic_ecg"]["patients"] == 8
+    assert "not installed" in figures["left_out"]["synthetic_ecg_simulator every record"]
     assert figures["card"]["test_synthetic_ecg_classes"] == pooled["synthetic_ecg_classes"]
 
 
