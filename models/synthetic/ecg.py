@@ -91,9 +91,9 @@ class Beats:
     Attributes
     ----------
     times_s : float64 [beats]
-        Of the R waves.
+        Of the R waves, ectopic ones among them.
     waves : float64 [5, samples]
-        P, Q, R, S and T of all beats, each of height 1.
+        P, Q, R, S and T of the beats that are conducted, each of height 1.
     """
 
     times_s: Float64
@@ -213,8 +213,8 @@ def with_infarct(
     )
 
 
-def laid(times_s: Float64, shape: tuple[float, float, float], hz: float, samples: int) -> Float64:
-    """A wave of height 1 at each time: seconds to its peak, width before and after; [samples]."""
+def laid(times_s: Float64, shape: Shape, hz: float, samples: int) -> Float64:
+    """A wave of height 1 for each of the times; [samples]."""
     offset, rise, fall = shape
     since = np.arange(samples)[None] / hz - (times_s + offset)[:, None]
     widths = np.where(since < 0, rise, fall)
@@ -252,16 +252,16 @@ def _rhythm(rng: np.random.Generator, rhythm: str, source: Source) -> tuple[Beat
     rate = rng.uniform(*rates.get(rhythm, (58, 98)))
     if rhythm == "atrial fibrillation":
         beats = beats_at(_times(rng, rng.uniform(65, 140), rng.uniform(0.16, 0.28)))
-        return Beats(
-            beats.times_s, beats.waves * np.array([[0.0], [1], [1], [1], [1]])
-        ), _fibrillation(rng)
+        without_p = beats.waves * np.array([[0.0], [1], [1], [1], [1]])
+        return Beats(beats.times_s, without_p), _fibrillation(rng)
     if rhythm.endswith("ectopy"):
         times = _times(rng, rate, 0.02)
         early = rng.choice(len(times) - 2, max(len(times) // 4, 2), replace=False) + 1
         times[early] -= rng.uniform(0.25, 0.4) * 60 / rate
         if rhythm == "atrial ectopy":
             return beats_at(times), nothing
-        return beats_at(np.delete(times, early)), _ectopic(rng, times[early])
+        conducted = beats_at(np.delete(times, early))
+        return Beats(times, conducted.waves), _ectopic(rng, times[early])
     if rhythm in _BLOCKED:
         return beats_at(_times(rng, rate, 0.02), _BLOCKED[rhythm]), nothing
     return source(rng, rate), nothing
