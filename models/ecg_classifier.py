@@ -8,35 +8,19 @@ import numpy.typing as npt
 import torch
 
 from models.ecg_sheet import UInt8, prepared
-from models.predict import load_for_task
+from models.predict import TaskNetwork
 from models.registry import WEIGHTS_FOLDER
 
 Float64 = npt.NDArray[np.float64]
 
 
-class EcgClassifier:
-    """Sorts pictures of 12-lead ECG sheets into the classes of its card.
-
-    Parameters
-    ----------
-    name : str
-        A model with the task "ecg_classification".
-    device : str
-        "cpu" or "cuda".
-    folder : Path
-        Of its card and weights.
-
-    Raises
-    ------
-    WeightsError
-        The model is missing, altered or has another task.
-    """
+class EcgClassifier(TaskNetwork):
+    """Sorts pictures of 12-lead ECG sheets into the classes of its card."""
 
     def __init__(
         self, name: str = "ecg_dual_branch", device: str = "cpu", folder: Path = WEIGHTS_FOLDER
     ) -> None:
-        self._network, self.card = load_for_task(name, "ecg_classification", device, folder)
-        self._device = device
+        super().__init__("ecg_classification", name, device, folder)
 
     @property
     def classes(self) -> tuple[str, ...]:
