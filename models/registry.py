@@ -175,6 +175,7 @@ ARCHITECTURES: Mapping[str, Callable[..., "nn.Module"]] = {
     "squeezenet": _lazily("models.slice_networks", "SqueezeNet"),
     "alexnet": _lazily("models.slice_networks", "AlexNet"),
     "googlenet": _lazily("models.slice_networks", "GoogLeNet"),
+    "mobilenet": _lazily("models.mobilenet", "MobileNet"),
     "regression_unet": _lazily("models.regression_unet", "RegressionUNet"),
     "ecg_dual_branch": _lazily("models.ecg_network", "EcgDualBranch"),
 }
