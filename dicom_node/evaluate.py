@@ -122,6 +122,13 @@ def _ecg_classification(evaluation: "Evaluation", device: str, folder: Path) -> 
     evaluate_ecg(evaluation, EcgClassifier(evaluation.card.name, device, folder))
 
 
+def _perfusion_classification(evaluation: "Evaluation", device: str, folder: Path) -> None:
+    from models.perfusion_classifier import PerfusionClassifier
+    from models.training.evaluate_spect import evaluate_spect
+
+    evaluate_spect(evaluation, PerfusionClassifier(evaluation.card.name, device, folder))
+
+
 _TASKS: Mapping[str, Callable[["Evaluation", str, Path], None]] = {
     "segmentation": _segmentation,
     "localisation": _localisation,
@@ -130,6 +137,7 @@ _TASKS: Mapping[str, Callable[["Evaluation", str, Path], None]] = {
     "slice_classification": _slice_classification,
     "scar_segmentation": _scar_segmentation,
     "ecg_classification": _ecg_classification,
+    "perfusion_classification": _perfusion_classification,
 }
 """Task of a model, as on its card: how it is measured, on a device and from a folder."""
 

@@ -4,7 +4,7 @@ import pickle
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -12,9 +12,20 @@ from torch import Tensor, nn
 
 from models.registry import WeightsError
 
+_FEATURES = "features."
+
+
+@runtime_checkable
+class Freezable(Protocol):
+    """A network that keeps its early layers when it starts from weights of a file."""
+
+    def freeze(self) -> None:
+        """Keep the early layers as they are from now on."""
+        ...
+
 
 def load_initial(network: nn.Module, path: Path) -> None:
-    """Replace the weights of a network by those of a file; all of them, by name.
+    """Replace the weights of a network by those of a file, by name: all, or all `features`.
 
     Parameters
     ----------
@@ -22,8 +33,9 @@ def load_initial(network: nn.Module, path: Path) -> None:
         Stays as it is where the file cannot be used.
     path : Path
         `.npz` as `models.registry.save_weights` writes it, else a state dict or a checkpoint of
-        the training loop (its averaged weights), as `torch.save` writes it. Nothing but numbers
-        is read from either.
+        the training loop (its averaged weights, the best where it knows them), as `torch.save` writes it. Nothing but numbers
+        is read from either. One that holds weights of `features` alone, as of a network that was
+        trained to tell other classes, leaves the head as it is.
 
     Raises
     ------
@@ -39,10 +51,13 @@ def load_initial(network: nn.Module, path: Path) -> None:
         raise WeightsError(f"initial weights cannot be read: {path.name}: {error}") from error
     except pickle.UnpicklingError as error:
         raise WeightsError(f"initial weights hold more than numbers: {path.name}") from error
-    problem = _difference(network.state_dict(), found)
+    wanted = network.state_dict()
+    if found and all(name.startswith(_FEATURES) for name in found):
+        wanted = {name: value for name, value in wanted.items() if name.startswith(_FEATURES)}
+    problem = _difference(wanted, found)
     if problem:
         raise WeightsError(f"initial weights of {path.name} do not fit the network: {problem}")
-    network.load_state_dict(found)
+    network.load_state_dict(found, strict=False)
 
 
 def _arrays(path: Path) -> dict[str, Tensor]:
@@ -53,7 +68,7 @@ def _arrays(path: Path) -> dict[str, Tensor]:
 def _state_dict(path: Path) -> dict[str, Tensor]:
     stored: Any = torch.load(path, map_location="cpu", weights_only=True)
     if isinstance(stored, Mapping) and isinstance(stored.get("average"), Mapping):
-        stored = stored["average"]
+        stored = stored.get("best", stored["average"])
     if not isinstance(stored, Mapping) or not all(
         isinstance(value, Tensor) for value in stored.values()
     ):

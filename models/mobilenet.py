@@ -58,7 +58,7 @@ class MobileNet(nn.Module):
         For training from a weights file: blocks 10 to 13, which the perfusion study names as the
         layers from index 60 on (counted as Keras does), and the head go on learning.
         """
-        self._frozen = tuple(self.features[: _FROZEN_BLOCKS + 1])
+        self._frozen = tuple(self.features.children())[: _FROZEN_BLOCKS + 1]
         for module in self._frozen:
             module.requires_grad_(requires_grad=False)
         self.train(self.training)

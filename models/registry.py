@@ -36,7 +36,8 @@ class Card:
     ----------
     name, version, task : str
         Task is "segmentation", "localisation", "ed_es_detection", "volume_regression",
-        "slice_classification", "scar_segmentation" or "ecg_classification".
+        "slice_classification", "scar_segmentation", "ecg_classification" or
+        "perfusion_classification".
     summary, intended_use, limits, licence : str
         In words; the licence is that of the weights.
     data : tuple of str

@@ -206,7 +206,7 @@ def _starts(
 
 def _fitted(tomogram: Tomogram, lv: LeftVentricle, prior: Float64, up: Float64) -> LeftVentricle:
     """The left ventricle moved, turned and resized in ever smaller steps while it gains."""
-    for step in (6.0, 3.0, 1.5, 0.75):
+    for step in (6.0, 3.0, 1.5):
         gained = True
         while gained:
             gained = False

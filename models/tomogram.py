@@ -38,17 +38,19 @@ class Tomogram:
     def at(self, points_mm: Float64) -> Float32:
         """Trilinear values [...] at points [..., 3] in mm; 0 outside the voxel centres."""
         inverse = np.linalg.inv(self.affine)
-        places = (points_mm @ inverse[:3, :3].T + inverse[:3, 3])[..., ::-1]  # z, y, x
-        last = np.array(self.counts.shape) - 1
-        inside = ((places >= 0) & (places <= last)).all(axis=-1)
-        floor = np.clip(np.floor(places), 0, np.maximum(last - 1, 0)).astype(np.intp)
-        part = np.clip(places - floor, 0, 1).astype(np.float32)
-        values = np.zeros(places.shape[:-1], np.float32)
-        for corner in np.ndindex(2, 2, 2):
-            at = np.minimum(floor + corner, last)
-            weight = np.where(corner, part, 1 - part).prod(axis=-1)
-            values += weight * self.counts[at[..., 0], at[..., 1], at[..., 2]]
-        return np.asarray(np.where(inside, values, 0), dtype=np.float32)
+        places = points_mm @ inverse[:3, :3].T + inverse[:3, 3]
+        size = np.array(self.counts.shape[::-1])
+        inside = ((places >= 0) & (places <= size - 1)).all(axis=-1)
+        low = np.clip(places, 0, np.maximum(size - 2, 0)).astype(np.intp)
+        x, y, z = np.moveaxis((places - low).astype(np.float32), -1, 0)
+        steps = np.array([1, size[0], size[0] * size[1]])
+        further = [np.where(size > 1, steps, 0) * corner for corner in np.ndindex(2, 2, 2)]
+        corners = low @ steps + np.sum(further, axis=1).reshape(8, *[1] * x.ndim)
+        values = self.counts.reshape(-1)[corners]  # by x, y and z, z the fastest
+        for part in (x, y, z):
+            half = len(values) // 2
+            values = values[:half] + part * (values[half:] - values[:half])
+        return np.asarray(np.where(inside, values[0], 0), dtype=np.float32)
 
 
 def blurred(values: Float64, fwhm_mm: float, spacing_mm: tuple[float, float, float]) -> Float64:

@@ -88,6 +88,18 @@ TEXTS: Mapping[str, Mapping[str, str]] = {
         "limits": _LIMITS_OF_LGE + "Probability of an infarct: fitted on the cases that the "
         "network learnt from. Diffuse fibrosis and other enhancement than infarct are unproven.",
     },
+    "spect_mobilenet": {
+        "summary": "Sorts stress and rest perfusion SPECT, laid out as one sheet, into normal, "
+        "ischemia and infarction (MobileNet V1).",
+        "intended_use": "A second look at a perfusion study with both views, shown to a physician "
+        "who reads it. Never to rule out coronary disease.",
+        "limits": "Not a medical device: for research, results unverified. NO REAL PATIENT WAS "
+        "SEEN, neither in training nor in measuring: all studies were drawn by a program, so the "
+        "figures say how well it finds what the program draws. One defect in one territory; "
+        "disease of three vessels, mixed defects, bundle branch block, small hearts and motion of "
+        "the patient are unproven, and it knows no answer beside its three. Pictures of displays "
+        "of review stations were not at hand.",
+    },
     "ecg_dual_branch": {
         "summary": "Sorts pictures of 12-lead ECG sheets into normal, abnormal heartbeat, acute "
         "myocardial infarction and history of infarction (ResNet-18 and a branch that sees the "
@@ -136,6 +148,10 @@ DATA_OF_SET: Mapping[str, str] = {
     "ecg_images": "ECG images of cardiac patients, train part by models.split.part_of_name, CC "
     "BY 4.0: A. H. Khan, M. Hussain, M. K. Malik, ECG Images dataset of Cardiac and COVID-19 "
     "Patients, Data in Brief 34, 106762, 2021, doi:10.1016/j.dib.2021.106762",
+    "perfusion_images": "Pictures of perfusion displays of the institution that trained it, train "
+    "part by models.split.part_of_name",
+    "synthetic_spect": "Synthetic perfusion SPECT of this product (models.synthetic.spect), "
+    "Apache-2.0",
     "synthetic_ecg": "Synthetic ECG of this product (models.synthetic.ecg), Apache-2.0",
     "synthetic_ecg_simulator": "Synthetic ECG upon sinus rhythm simulated by NeuroKit2, the "
     "simulator under the MIT licence: D. Makowski, T. Pham, Z. J. Lau, et al., NeuroKit2: A Python "
@@ -146,7 +162,14 @@ DATA_OF_SET: Mapping[str, str] = {
 }
 
 _ATTRIBUTION_ONLY = frozenset(
-    {"ecg", "ecg_images", "synthetic_ecg", "synthetic_ecg_simulator", "synthetic_ecg_infarct"}
+    {
+        "ecg",
+        "ecg_images",
+        "synthetic_ecg",
+        "synthetic_ecg_simulator",
+        "synthetic_ecg_infarct",
+        "synthetic_spect",
+    }
 )
 _REFITTED: Mapping[str, tuple[str, str]] = {
     "acdc": ("70 of the patients 001-100 (models/split.json)", "all patients 001-100"),

@@ -10,6 +10,7 @@ from models.training import acdc, emidec, mnms, studies, sunnybrook
 from models.training.cases import logged, usable
 from models.training.ecg_sets import ECG_SETS
 from models.training.slices import LabelledSlice, read_slices, write_slices
+from models.training.spect_sets import SPECT_SETS
 from models.training.synthetic import synthetic_lge_slices, synthetic_slices
 
 ADAPTERS: dict[str, Callable[[Path, tuple[str, ...]], Iterator[LabelledSlice]]] = {
@@ -23,7 +24,7 @@ _SYNTHETIC: dict[str, Callable[[Part], Iterator[LabelledSlice]]] = {
     "synthetic_lge": synthetic_lge_slices,
 }
 SLICE_SETS = (*ADAPTERS, *_SYNTHETIC)
-SETS = (*SLICE_SETS, "studies", *ECG_SETS)
+SETS = (*SLICE_SETS, "studies", *ECG_SETS, *SPECT_SETS)
 REFIT = "prepared-refit"
 """Folder of a run for the array files of `prepare_refit`."""
 _IS_THERE: dict[str, Callable[[Path], bool]] = {
@@ -35,6 +36,7 @@ _IS_THERE: dict[str, Callable[[Path], bool]] = {
     "synthetic_lge": lambda _: True,
     "studies": studies.is_there,
     **ECG_SETS,
+    **SPECT_SETS,
 }
 
 

@@ -95,10 +95,10 @@ def export(
 
 
 def _of_run(recipe: Recipe, checkpoint: Path) -> tuple[nn.Module, int]:
-    """The averaged network of a run, in evaluation mode, and the steps it was trained."""
+    """The averaged network of a run, its best if it has one, and the steps it was trained."""
     stored = torch.load(checkpoint, map_location="cpu", weights_only=True)
     network = build(recipe.architecture, recipe.parameters)
-    network.load_state_dict(stored["average"])
+    network.load_state_dict(stored.get("best", stored["average"]))
     return network.eval(), stored["step"]
 
 

@@ -30,6 +30,7 @@ class _State:
     optimiser: torch.optim.Optimizer
     schedule: torch.optim.lr_scheduler.LRScheduler
     step: int = 0
+    best: dict[str, torch.Tensor] | None = None
 
 
 def fit(
@@ -45,7 +46,8 @@ def fit(
     """Train a network, or go on with the training that `folder` holds; return the average.
 
     The run ends at `settings.steps`, after `settings.patience` validations without gain, or early
-    at the step `stop_after`, to be gone on with.
+    at the step `stop_after`, to be gone on with. With a patience the average of the validation that
+    was best is what counts.
     Writes `checkpoint.pt`, `log.jsonl` and `curve.png` into `folder`, and tells `say` at every
     checkpoint how far it is.
     """
@@ -73,6 +75,8 @@ def fit(
             with (folder / "log.jsonl").open("a", encoding="utf-8") as log:
                 log.write(json.dumps(entry) + "\n")
             losses.clear()
+            if settings.patience and _validations_since_best(folder / "log.jsonl") == 0:
+                state.best = deepcopy(state.average.state_dict())
         over = state.step == end or _without_gain(folder / "log.jsonl", settings.patience)
         if state.step % settings.checkpoint_every == 0 or over:
             _save(state, settings, folder / "checkpoint.pt")
@@ -81,6 +85,8 @@ def fit(
         if over:
             break
     draw_curve(folder / "log.jsonl", folder / "curve.png")
+    if state.best is not None:
+        state.average.load_state_dict(state.best)
     return state.average
 
 
@@ -117,6 +123,7 @@ def _start(network: nn.Module, checkpoint: Path, settings: TrainSettings, device
         for name in _STORED:
             getattr(state, name).load_state_dict(stored[name])
         state.step = schedule.last_epoch = stored["step"]
+        state.best = stored.get("best")
     return state
 
 
@@ -145,11 +152,14 @@ def _optimiser(
 
 def _without_gain(log: Path, patience: int) -> bool:
     """Whether the last validations, so many as the patience, brought no lower cross entropy."""
-    if not patience or not log.is_file():
-        return False
+    return bool(patience) and log.is_file() and _validations_since_best(log) >= patience
+
+
+def _validations_since_best(log: Path) -> int:
+    """How many validations ago the cross entropy was lowest."""
     entries = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
     course = [entry["cross_entropy"] for entry in entries]
-    return len(course) - 1 - course.index(min(course)) >= patience
+    return course[::-1].index(min(course))
 
 
 def _average(state: _State, decay: float) -> None:
@@ -167,7 +177,10 @@ def _average(state: _State, decay: float) -> None:
 def _save(state: _State, settings: TrainSettings, path: Path) -> None:
     content = {name: getattr(state, name).state_dict() for name in _STORED}
     partial = path.with_suffix(".partial")
-    torch.save(content | {"step": state.step, "settings": asdict(settings)}, partial)
+    content |= {"step": state.step, "settings": asdict(settings)}
+    if state.best is not None:
+        content["best"] = state.best
+    torch.save(content, partial)
     partial.replace(path)
 
 

@@ -12,6 +12,7 @@ from models.training.emidec import CLASSES as SCAR_CLASSES
 from models.training.regression_task import REGRESSION_RECIPES
 from models.training.slice_class_task import SLICE_CLASS_RECIPES
 from models.training.slice_task import SliceSampling, SliceTask
+from models.training.spect_task import SPECT_RECIPES
 from models.training.tasks import NORMALISATION, Recipe, TrainSettings, load_task
 from models.training.window_task import WINDOW_RECIPES
 
@@ -99,4 +100,5 @@ RECIPES: Mapping[str, Recipe] = {
     **REGRESSION_RECIPES,
     **SLICE_CLASS_RECIPES,
     **ECG_RECIPES,
+    **SPECT_RECIPES,
 }

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from models.initial import load_initial
+from models.initial import Freezable, load_initial
 from models.registry import WeightsError, build
 from models.training.data import REFIT, SETS, prepare_refit
 from models.training.loop import fit
@@ -44,7 +44,8 @@ def train(
     sets : tuple of str
         Sets to fit on, as far as the recipe can.
     initial : Path, optional
-        Weights to start from (`models.initial.load_initial`); a run that goes on has its own.
+        Weights to start from (`models.initial.load_initial`); a run that goes on has its own. A
+        network with a freeze schedule keeps its early layers as they are, also when it goes on.
     refit : bool
         Fit on every patient but those that are never fitted, once the figures were taken: array
         files in `prepared-refit`. For networks that learn from labelled slices.
@@ -78,5 +79,7 @@ def train(
     network = build(recipe.architecture, recipe.parameters)
     if initial is not None:
         load_initial(network, initial)
+        if isinstance(network, Freezable):
+            network.freeze()
     fit(network, task, output / model, settings, device=device, say=say)
     return output / model
