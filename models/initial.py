@@ -33,9 +33,9 @@ def load_initial(network: nn.Module, path: Path) -> None:
         Stays as it is where the file cannot be used.
     path : Path
         `.npz` as `models.registry.save_weights` writes it, else a state dict or a checkpoint of
-        the training loop (its averaged weights, the best where it knows them), as `torch.save` writes it. Nothing but numbers
-        is read from either. One that holds weights of `features` alone, as of a network that was
-        trained to tell other classes, leaves the head as it is.
+        the training loop (its averaged weights, the best where it knows them), as `torch.save`
+        writes it. Nothing but numbers is read from either. One that holds weights of `features`
+        alone, as of a network that told other classes, leaves the head as it is.
 
     Raises
     ------

@@ -11,15 +11,11 @@ Shapes::
 
     sheet    uint8 [224, 224, 3]
     capture  uint8 [y, x, 3]
-    input    float [3, 224, 224], 0 to 1
 """
 
 import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk  # noqa: N813 - its own usual name
-import torch
-from torch import Tensor
-from torch.nn import functional
 
 from models.spect_axis import LeftVentricle
 from models.tomogram import Float32, Float64, Tomogram
@@ -70,23 +66,6 @@ def coloured(values: npt.NDArray[np.floating]) -> UInt8:
     """Values from 0 to 1 as colours of a hot metal: black, red, yellow, white."""
     ramps = [3 * values - start for start in (0, 1, 2)]
     return np.asarray(np.rint(255 * np.clip(np.stack(ramps, axis=-1), 0, 1)), dtype=np.uint8)
-
-
-def network_input(picture: UInt8) -> Tensor:
-    """Input [3, 224, 224] of the network made of a picture [y, x, 3] of any size.
-
-    What is not square gets dark margins; the aspect stays.
-    """
-    pixels = torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1)[None].float() / 255
-    rows, columns = picture.shape[:2]
-    if (rows, columns) != (SIDE, SIDE):
-        above, left = (max(columns - rows, 0) // 2, max(rows - columns, 0) // 2)
-        below, right = max(columns - rows, 0) - above, max(rows - columns, 0) - left
-        square = functional.pad(pixels, (left, right, above, below))
-        pixels = functional.interpolate(
-            square, (SIDE, SIDE), mode="bilinear", antialias=True, align_corners=False
-        )
-    return pixels[0].clamp(0, 1)
 
 
 def without_small_marks(capture: UInt8) -> UInt8:

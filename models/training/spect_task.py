@@ -8,7 +8,8 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 
-from models.spect_sheet import LEVELS, SIDE, network_input
+from models.perfusion_classifier import network_input
+from models.spect_sheet import LEVELS, SIDE
 from models.synthetic.perfusion import KINDS
 from models.training.augment import uniform
 from models.training.image_class_task import ClassedImages, ImageClassTask

@@ -132,3 +132,27 @@ def test_a_run_without_gain_ends_when_patience_does(patience, steps, tmp_path):
     entries = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert entries[-1]["step"] == steps
     assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["step"] == steps
+
+
+def test_the_best_validation_is_what_a_run_with_patience_gives(tmp_path):
+    settings = TrainSettings(
+        steps=20, batch=2, mixed_precision=False, threads=1, validate_every=2,
+        checkpoint_every=100, patience=3, learning_rate=0.1, average_decay=0.0,
+    )  # fmt: skip
+    seen = []
+
+    class Watching(Worsening):
+        def validate(self, network, device):
+            seen.append({key: value.clone() for key, value in network.state_dict().items()})
+            return super().validate(network, device)
+
+    network = nn.Sequential(nn.Flatten(), nn.Linear(16, 3))
+    before = torch.get_num_threads()
+    given = fit(network, Watching(IMAGES, PATCHES, PATCHES), tmp_path, settings)
+    torch.set_num_threads(before)
+    best = seen[1]["1.weight"]
+    assert not torch.equal(best, seen[-1]["1.weight"])
+    assert torch.equal(given.state_dict()["1.weight"], best)
+    stored = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    assert torch.equal(stored["best"]["1.weight"], best)
+    assert torch.equal(stored["average"]["1.weight"], seen[-1]["1.weight"])

@@ -38,6 +38,29 @@ def test_a_state_dict_and_a_checkpoint(networks, tmp_path):
         same(networks[0], fresh)
 
 
+def test_the_best_weights_of_a_run_come_before_its_last(networks, tmp_path):
+    best, last = (network.state_dict() for network in networks)
+    torch.save({"average": last, "best": best, "network": {}}, tmp_path / "checkpoint.pt")
+    fresh = build("unet_2d", {"width": 4, "levels": 3})
+    load_initial(fresh, tmp_path / "checkpoint.pt")
+    same(networks[0], fresh)
+
+
+def test_features_alone_leave_the_head_and_must_be_all(tmp_path):
+    torch.manual_seed(0)
+    known, fresh = (build("mobilenet", {"width_percent": 25}) for _ in range(2))
+    head = fresh.head[0].weight.clone()
+    features = {name: v for name, v in known.state_dict().items() if name.startswith("features")}
+    torch.save(features, tmp_path / "w.pt")
+    load_initial(fresh, tmp_path / "w.pt")
+    same(known.features, fresh.features)
+    assert torch.equal(fresh.head[0].weight, head)
+    features.popitem()
+    torch.save(features, tmp_path / "w.pt")
+    with pytest.raises(WeightsError, match=r"missing: features"):
+        load_initial(fresh, tmp_path / "w.pt")
+
+
 def test_weights_that_do_not_fit_are_named_and_nothing_changes(networks, tmp_path):
     network, other = networks[0], build("unet_2d", {"width": 6, "levels": 3})
     before = {key: value.clone() for key, value in network.state_dict().items()}

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from models.perfusion_classifier import network_input
 from models.spect_axis import oriented
 from models.spect_sheet import (
     SIDE,
     coloured,
-    network_input,
     polar_map,
     sheet,
     short_axis,
