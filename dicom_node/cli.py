@@ -235,6 +235,26 @@ def phantom_lge(  # noqa: PLR0917 - the options of a command
     typer.echo(f"Truth: {truth}")
 
 
+@phantom_app.command("spect")
+def phantom_spect(
+    output: OutputOption,
+    seed: SeedOption = 1,
+    shows: Annotated[
+        Literal["normal", "ischemia", "infarction"] | None,
+        typer.Option("--shows", help="What it shows; else the seed decides."),
+    ] = None,
+    rest_only: Annotated[bool, typer.Option("--rest-only", help="Without the stress series.")] = (
+        False
+    ),
+) -> None:
+    """Write synthetic perfusion SPECT at stress and rest, with its truth as JSON beside it."""
+    from dicom_node.phantom_spect import write_spect_study
+    from models.synthetic.perfusion import VIEWS
+
+    views = ("rest",) if rest_only else VIEWS
+    typer.echo(f"Truth: {write_spect_study(output, seed, kind=shows, views=views)}")
+
+
 @phantom_app.command("ecg")
 def phantom_ecg(
     output: OutputOption,

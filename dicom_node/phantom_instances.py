@@ -170,16 +170,17 @@ def set_attributes(dataset: Dataset, header: Mapping[str, object]) -> None:
             delattr(dataset, keyword)
 
 
-def _group(**attributes: object) -> Sequence:
-    """One functional group: a sequence of one item."""
+def one_item(**attributes: object) -> Sequence:
+    """A sequence of one item, as of a functional group."""
     item = Dataset()
     for keyword, value in attributes.items():
         setattr(item, keyword, value)
     return Sequence([item])
 
 
-def _code(value: str, scheme: str, meaning: str) -> Sequence:
-    return _group(CodeValue=value, CodingSchemeDesignator=scheme, CodeMeaning=meaning)
+def one_code(value: str, scheme: str, meaning: str) -> Sequence:
+    """A sequence of one code."""
+    return one_item(CodeValue=value, CodingSchemeDesignator=scheme, CodeMeaning=meaning)
 
 
 def _describe_contrast(dataset: Dataset) -> None:
@@ -223,9 +224,9 @@ def _describe_cardiac_synchronization(dataset: Dataset, placed: PlacedCine) -> N
 def _describe_dimensions(dataset: Dataset, organization_uid: str) -> None:
     """Multi-frame Dimension Module (PS3.3 C.7.6.17): stack, place in the stack, time."""
     frame_content = Tag("FrameContentSequence")
-    dataset.DimensionOrganizationSequence = _group(DimensionOrganizationUID=organization_uid)
+    dataset.DimensionOrganizationSequence = one_item(DimensionOrganizationUID=organization_uid)
     dataset.DimensionIndexSequence = [
-        _group(
+        one_item(
             DimensionOrganizationUID=organization_uid,
             DimensionIndexPointer=Tag(keyword),
             FunctionalGroupPointer=frame_content,
@@ -240,20 +241,20 @@ def _shared_groups(placed: PlacedCine) -> Dataset:
     row_mm, column_mm = placed.cine.pixel_spacing_mm
     centre, width = placed.window
     shared = Dataset()
-    shared.PixelMeasuresSequence = _group(
+    shared.PixelMeasuresSequence = one_item(
         PixelSpacing=[row_mm, column_mm],
         SliceThickness=placed.cine.slice_thickness_mm,
         SpacingBetweenSlices=placed.cine.slice_spacing_mm,
     )
-    shared.PlaneOrientationSequence = _group(ImageOrientationPatient=list(placed.orientation))
-    shared.FrameAnatomySequence = _group(
-        FrameLaterality="U", AnatomicRegionSequence=_code("80891009", "SCT", "Heart")
+    shared.PlaneOrientationSequence = one_item(ImageOrientationPatient=list(placed.orientation))
+    shared.FrameAnatomySequence = one_item(
+        FrameLaterality="U", AnatomicRegionSequence=one_code("80891009", "SCT", "Heart")
     )
-    shared.FrameVOILUTSequence = _group(WindowCenter=centre, WindowWidth=width)
-    shared.PixelValueTransformationSequence = _group(
+    shared.FrameVOILUTSequence = one_item(WindowCenter=centre, WindowWidth=width)
+    shared.PixelValueTransformationSequence = one_item(
         RescaleIntercept=0, RescaleSlope=1, RescaleType="US"
     )
-    shared.MRImageFrameTypeSequence = _group(FrameType=["ORIGINAL", "PRIMARY", "CARDIAC", "NONE"])
+    shared.MRImageFrameTypeSequence = one_item(FrameType=["ORIGINAL", "PRIMARY", "CARDIAC", "NONE"])
     _describe_contrast(shared.MRImageFrameTypeSequence[0])
     _describe_encoding(shared, rows, columns)
     _describe_preparation(shared)
@@ -263,36 +264,36 @@ def _shared_groups(placed: PlacedCine) -> Dataset:
 
 def _describe_encoding(shared: Dataset, rows: int, columns: int) -> None:
     """Timing and encoding of the frames (PS3.3 C.8.13.5.2, .3, .4 and .10)."""
-    shared.MRTimingAndRelatedParametersSequence = _group(
+    shared.MRTimingAndRelatedParametersSequence = one_item(
         RepetitionTime=_REPETITION_MS,
         FlipAngle=_FLIP_DEG,
         EchoTrainLength=1,
         RFEchoTrainLength=0,
         GradientEchoTrainLength=1,
-        SpecificAbsorptionRateSequence=_group(
+        SpecificAbsorptionRateSequence=one_item(
             SpecificAbsorptionRateDefinition="IEC_WHOLE_BODY", SpecificAbsorptionRateValue=0.0
         ),
         GradientOutputType="DB_DT",
         GradientOutput=0.0,
         OperatingModeSequence=[
-            _group(OperatingModeType=kind, OperatingMode="IEC_NORMAL")[0]
+            one_item(OperatingModeType=kind, OperatingMode="IEC_NORMAL")[0]
             for kind in ("STATIC FIELD", "RF", "GRADIENT")
         ],
     )
-    shared.MRFOVGeometrySequence = _group(
+    shared.MRFOVGeometrySequence = one_item(
         InPlanePhaseEncodingDirection="ROW",
         MRAcquisitionFrequencyEncodingSteps=columns,
         MRAcquisitionPhaseEncodingStepsInPlane=rows,
         PercentSampling=100.0,
         PercentPhaseFieldOfView=100.0,
     )
-    shared.MREchoSequence = _group(EffectiveEchoTime=_ECHO_MS)
-    shared.MRAveragesSequence = _group(NumberOfAverages=1.0)
+    shared.MREchoSequence = one_item(EffectiveEchoTime=_ECHO_MS)
+    shared.MRAveragesSequence = one_item(NumberOfAverages=1.0)
 
 
 def _describe_preparation(shared: Dataset) -> None:
     """What is done to the magnetisation beside the excitation (PS3.3 C.8.13.5.5 and .6)."""
-    shared.MRModifierSequence = _group(
+    shared.MRModifierSequence = one_item(
         InversionRecovery="NO",
         FlowCompensation="NONE",
         Spoiling="NONE",
@@ -302,7 +303,7 @@ def _describe_preparation(shared: Dataset) -> None:
         PartialFourier="NO",
         ParallelAcquisition="NO",
     )
-    shared.MRImagingModifierSequence = _group(
+    shared.MRImagingModifierSequence = one_item(
         MagnetizationTransfer="NONE",
         BloodSignalNulling="NO",
         Tagging="NONE",
@@ -313,13 +314,13 @@ def _describe_preparation(shared: Dataset) -> None:
 
 def _describe_coils(shared: Dataset) -> None:
     """Coils that excite and receive (PS3.3 C.8.13.5.7 and .8)."""
-    shared.MRReceiveCoilSequence = _group(
+    shared.MRReceiveCoilSequence = one_item(
         ReceiveCoilName="SYNTHETIC",
         ReceiveCoilManufacturerName=MANUFACTURER,
         ReceiveCoilType="BODY",
         QuadratureReceiveCoil="YES",
     )
-    shared.MRTransmitCoilSequence = _group(
+    shared.MRTransmitCoilSequence = one_item(
         TransmitCoilName="SYNTHETIC",
         TransmitCoilManufacturerName=MANUFACTURER,
         TransmitCoilType="BODY",
@@ -330,7 +331,7 @@ def _frame_groups(placed: PlacedCine, phase: int, position: int, order: int) -> 
     """Functional groups of one frame; `order` is the slice's place among those written."""
     started = f"{START + order * _BREATH_HOLD:%Y%m%d%H%M%S}"
     frame = Dataset()
-    frame.FrameContentSequence = _group(
+    frame.FrameContentSequence = one_item(
         FrameAcquisitionNumber=order + 1,
         FrameReferenceDateTime=started,
         FrameAcquisitionDateTime=started,
@@ -341,10 +342,10 @@ def _frame_groups(placed: PlacedCine, phase: int, position: int, order: int) -> 
         TemporalPositionIndex=phase + 1,
         DimensionIndexValues=[1, order + 1, phase + 1],
     )
-    frame.PlanePositionSequence = _group(
+    frame.PlanePositionSequence = one_item(
         ImagePositionPatient=placed.positions_mm[position].tolist()
     )
-    frame.CardiacSynchronizationSequence = _group(
+    frame.CardiacSynchronizationSequence = one_item(
         NominalCardiacTriggerDelayTime=float(placed.trigger_times_ms[phase, position]),
         RRIntervalTimeNominal=float(placed.rr_ms[position]),
         HeartRate=round(60_000 / placed.rr_ms[position]),

@@ -54,7 +54,7 @@ class SyntheticSpect:
     stress, rest : Tomogram
         Transaxial, counts scaled to 0 to 32767 of whole numbers, each by itself.
     ventricles : mapping of view to LeftVentricle
-        Where the wall lies.
+        Where the wall lies, in the coordinates of the tomograms.
     wall_mm : float
         Thickness of the wall.
     kind : {"normal", "ischemia", "infarction"}
@@ -140,7 +140,7 @@ def synthesise_spect(
         tomograms[view] = _taken(
             grid, body, view, placed, organs=organs, density=density, random=random
         )
-        ventricles[view] = placed
+        ventricles[view] = replace(placed, base_mm=placed.base_mm + _ISOCENTRE_MM)
     return SyntheticSpect(
         stress=tomograms["stress"],
         rest=tomograms["rest"],

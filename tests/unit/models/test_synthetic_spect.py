@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,19 +11,11 @@ from models.synthetic.perfusion import Defect, draw_defect, segment_of
 from models.synthetic.spect import KINDS, synthesise_spect
 from models.tomogram import blurred
 
-ISOCENTRE_MM = np.array([20.0, -20.0, 0.0])
-
-
-def placed(study, view):
-    """The true left ventricle where the tomogram shows it."""
-    lv = study.ventricles[view]
-    return replace(lv, base_mm=lv.base_mm + ISOCENTRE_MM)
-
 
 def uptake(study, view, angle, polar):
     """Counts of places of the wall, relative to the highest tenth of it."""
     around, along = np.meshgrid(np.arange(36) * np.pi / 18, np.linspace(0.2, 0.85, 12))
-    tomogram, lv = getattr(study, view), placed(study, view)
+    tomogram, lv = getattr(study, view), study.ventricles[view]
     highest = np.percentile(through_wall(tomogram, lv, around, along), 90)
     return float(through_wall(tomogram, lv, np.array(angle), np.array(polar))) / highest
 
@@ -132,7 +123,7 @@ def test_the_wall_is_as_thick_as_the_scanner_blurs_it_and_noisy():
     around, along = np.meshgrid(np.arange(36) * np.pi / 18, np.linspace(0.4, 0.8, 5))
     for seed in range(70, 72):
         study = synthesise_spect(seed, "normal", voxel_mm=4.0)
-        lv = placed(study, "stress")
+        lv = study.ventricles["stress"]
         profiles = np.stack([study.stress.at(lv.wall(around, along, d)) for d in offsets], -1)
         wall = profiles[..., 10:31].max(axis=-1)
         widths.append(np.median((profiles[..., :41] > wall[..., None] / 2).sum(axis=-1)))
