@@ -63,6 +63,8 @@ _SHORT_WORDS, _LONG_WORDS = frozenset({"sa", "sax", "short"}), frozenset({"vla",
 _SHORT_UP, _SHORT_APEX = np.array([0.0, -1.0, 0.0]), np.array([0.0, 0.0, -1.0])
 _SPACING_MM = (1.5, 10.0)
 _FEWEST_SLICES = 10
+_LARGEST_MM = 800.0  # of a body; larger volumes would need any amount of memory
+_STEEPEST = 0.87  # third of the axis' components; no heart in its body points so much down or up
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +125,8 @@ def perfusion_view(instance: DecodedInstance) -> PerfusionView:
         another kind of NM image; ``long_axis``; ``several_windows``: energy windows or isotopes in
         one volume; ``no_geometry``: spacing, position, orientation or order of slices are missing
         or of no use; ``unknown_view``: neither stress nor rest; ``no_left_ventricle``: nothing in
-        it looks like one.
+        it looks like one; ``unclear_orientation``: what is said to be transaxial looks like a
+        short axis.
     """
     header = instance.header
     uid = str(header.get("SOPInstanceUID", ""))
@@ -305,6 +308,8 @@ def _slices(instance: DecodedInstance, uid: str) -> tuple[Float32, Float64]:
         or min(row_mm, column_mm) < 0
     ):
         raise Rejection("no_geometry", "its voxels have no size that can be", uid)
+    if max(np.array(counts.shape)[::-1] * size) > _LARGEST_MM:
+        raise Rejection("no_geometry", "it is larger than a body is wide", uid)
     return counts, spacing
 
 
@@ -363,4 +368,7 @@ def _located(
         likeness = 0.0 if best is None else best[1].likeness
         reason = f"nothing in it looks like a left ventricle (likeness {likeness:.2f})"
         raise Rejection("no_left_ventricle", reason, uid)
+    if not short and abs(best[1].axis[2]) > _STEEPEST:
+        reason = "the heart points along the body: a short axis that does not say so"
+        raise Rejection("unclear_orientation", reason, uid)
     return best

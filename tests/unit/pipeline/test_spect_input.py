@@ -196,10 +196,8 @@ def test_time_slots_of_a_gated_tomogram_are_added_up(instances):
     assert refused(ungated) == "no_geometry"
 
 
-@pytest.mark.parametrize("apex_first", [True, False])
-def test_a_short_axis_volume_is_read_whichever_end_comes_first(instances, views, apex_first):
-    """Its images show the anterior wall above and the septum left, as makers write them."""
-    plain = views[0]
+def short_axis(instance, plain, apex_first, **attributes):
+    """The heart of a view as makers write a short axis: anterior above, septum left."""
     lv, step = plain.ventricle, 5.0
     y, x = np.meshgrid(np.arange(-60, 61, step), np.arange(-60, 61, step), indexing="ij")
     levels = np.arange(-20, 110, step)
@@ -212,22 +210,48 @@ def test_a_short_axis_volume_is_read_whichever_end_comes_first(instances, views,
             for level in levels
         ]
     )
-    short = changed(
-        instances[0],
+    return changed(
+        instance,
         images=images,
-        ImageID="SaStress",
+        **attributes,
         PixelSpacing=[step, step],
         SpacingBetweenSlices=step,
         NumberOfSlices=len(images),
         SliceVector=list(range(1, len(images) + 1)),
     )
-    found = perfusion_view(short)
+
+
+@pytest.mark.parametrize("apex_first", [True, False])
+def test_a_short_axis_volume_is_read_whichever_end_comes_first(instances, views, apex_first):
+    plain = views[0]
+    found = perfusion_view(short_axis(instances[0], plain, apex_first, ImageID="SaStress"))
     assert found.view == "stress"
     np.testing.assert_allclose(found.ventricle.right, [1, 0, 0], atol=0.15)
     one = perfusion_study([found, replace(found, view="rest")]).picture()
     other = perfusion_study([plain, replace(plain, view="rest")]).picture()
     alike = np.corrcoef(one.ravel().astype(float), other.ravel().astype(float))[0, 1]
     assert alike > 0.95
+
+
+@pytest.mark.parametrize("apex_first", [True, False])
+def test_a_short_axis_that_calls_itself_transaxial_is_refused(instances, views, apex_first):
+    assert refused(short_axis(instances[0], views[0], apex_first)) in (
+        "unclear_orientation",
+        "no_left_ventricle",
+    )
+
+
+def test_a_volume_longer_than_a_body_is_wide_is_refused_before_it_is_searched(instances):
+    first = instances[0]
+    number = 120
+    long = changed(
+        first,
+        images=np.zeros((number, *first.images.shape[1:]), np.float32),
+        SpacingBetweenSlices=9,
+        NumberOfSlices=number,
+        SliceVector=list(range(1, number + 1)),
+    )
+    assert refused(long) == "no_geometry"
 
 
 def plain_view(view, uid, *, prone=False, corrected=False):
