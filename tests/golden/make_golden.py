@@ -8,10 +8,13 @@ import torch
 from torch import Tensor
 
 from models.ecg_sheet import SheetStyle, draw_sheet, prepared
+from models.perfusion_classifier import network_input
 from models.preprocess import CropGrid, crop, normalise
 from models.registry import Card, card, load, names
+from models.spect_sheet import sheet
 from models.synthetic.cine import synthesise_cine
 from models.synthetic.ecg import synthesise_ecg
+from models.synthetic.spect import synthesise_spect
 
 FOLDER = Path(__file__).parent
 
@@ -20,6 +23,8 @@ def inputs_of(images: Tensor, described: Card) -> Tensor:
     """Input of the network of a card, made of slices uint8 [z, y, x], or of a sheet [y, x, 3]."""
     if described.task == "ecg_classification":
         return torch.from_numpy(prepared(images.numpy()))[None]
+    if described.task == "perfusion_classification":
+        return network_input(images.numpy())[None]
     normal = normalise(images[:, None].float())[:, 0]
     if described.task in {"ed_es_detection", "volume_regression"} or "depth" in described.input:
         return normal[None, None, : described.input.get("depth")]
@@ -38,11 +43,15 @@ def outputs_of(name: str, images: Tensor) -> np.ndarray[Any, np.dtype[np.float32
 
 
 def images_of(described: Card) -> Tensor:
-    """Images uint8 for the network of a card: a sheet of an ECG, or slices of a heart."""
+    """Images uint8 for the network of a card: a sheet, or slices of a heart."""
     if described.task == "ecg_classification":
         drawn = synthesise_ecg(7)
-        sheet = draw_sheet(drawn.leads, drawn.hz, style=SheetStyle(dots_per_mm=2.0))
-        return torch.from_numpy(sheet.copy())
+        paper = draw_sheet(drawn.leads, drawn.hz, style=SheetStyle(dots_per_mm=2.0))
+        return torch.from_numpy(paper.copy())
+    if described.task == "perfusion_classification":
+        study = synthesise_spect(7)
+        views = (study.stress, study.ventricles["stress"]), (study.rest, study.ventricles["rest"])
+        return torch.from_numpy(sheet(*views))
     heart = synthesise_cine(7, slices=8, phases=2)
     slices = torch.from_numpy(heart.frames[0, 1:7].copy())[:, None]
     middle = ((slices.shape[2] - 1) / 2, (slices.shape[3] - 1) / 2)
