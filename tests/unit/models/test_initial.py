@@ -55,6 +55,9 @@ def test_features_alone_leave_the_head_and_must_be_all(tmp_path):
     load_initial(fresh, tmp_path / "w.pt")
     same(known.features, fresh.features)
     assert torch.equal(fresh.head[0].weight, head)
+    torch.save(known.state_dict(), tmp_path / "all.pt")
+    load_initial(fresh, tmp_path / "all.pt")
+    same(known, fresh)
     features.popitem()
     torch.save(features, tmp_path / "w.pt")
     with pytest.raises(WeightsError, match=r"missing: features"):

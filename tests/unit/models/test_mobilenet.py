@@ -50,6 +50,8 @@ def test_thirteen_blocks_halve_the_image_five_times():
     ]
     assert len(depthwise) == 13
     assert all(layer.groups == layer.in_channels for layer in depthwise)
+    strides = [layer.stride[0] for layer in depthwise]
+    assert [number for number, stride in enumerate(strides, 1) if stride == 2] == [2, 4, 6, 12]
     with torch.inference_mode():
         assert network.features(torch.rand(1, 3, 224, 224)).shape == (1, 256, 7, 7)
     rates = [layer.p for layer in network.modules() if isinstance(layer, nn.Dropout)]

@@ -169,15 +169,28 @@ def test_training_exporting_and_measuring_go_the_common_way(tmp_path, few_seeds)
     classifier = PerfusionClassifier(folder=run)
     evaluation = Evaluation(card, "test", tmp_path, lambda _: None)
     evaluate_spect(evaluation, classifier)
-    table = evaluation.pooled["all_synthetic"]
+    table = evaluation.pooled["all_synthetic_classes"]
     assert [table[f"n_{name}"] for name in classifier.classes] == [2, 2, 2]
-    assert "all_real" not in evaluation.pooled
+    assert "all_real_classes" not in evaluation.pooled
     report = write(evaluation, tmp_path / "report")
     text = report.read_text()
     assert "do not compare" in text
     assert "0.72 (ischemia, n 18)" in text
     figures = json.loads(report.with_suffix(".json").read_text())["card"]
-    assert figures["test_all_synthetic"]["n_ischemia"] == 2
+    assert figures["test_all_synthetic_classes"]["n_ischemia"] == 2
+
+
+def test_the_best_weights_of_a_run_are_what_is_exported(tmp_path, few_seeds):
+    torch.manual_seed(3)
+    best, last = (registry.build("mobilenet", {}).state_dict() for _ in range(2))
+    run = tmp_path / "run" / "spect_mobilenet"
+    run.mkdir(parents=True)
+    torch.save({"average": last, "best": best, "step": 7}, run / "checkpoint.pt")
+    export("spect_mobilenet", tmp_path, tmp_path / "run", version="0", folder=run)
+    network, card = registry.load("spect_mobilenet", run)
+    assert card.metrics["steps"] == 7
+    for name, value in network.state_dict().items():
+        torch.testing.assert_close(value, best[name], rtol=1e-3, atol=1e-4)
 
 
 def test_a_file_of_weights_freezes_the_early_blocks_and_random_ones_do_not(tmp_path, few_seeds):

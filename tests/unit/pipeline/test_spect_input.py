@@ -284,6 +284,8 @@ def test_the_pair_that_was_taken_alike_is_compared():
     assert perfusion_study(reversed(views)) == study
     corrected = perfusion_study([*views, plain_view("rest", "5", corrected=True)])
     assert (corrected.stress.sop_instance_uid, corrected.rest.sop_instance_uid) == ("2", "5")
+    prone = perfusion_study([*views[:3], plain_view("rest", "6", prone=True)])
+    assert (prone.stress.sop_instance_uid, prone.rest.sop_instance_uid) == ("1", "6")
     unlike = perfusion_study([views[0], views[3]])
     assert "one view was taken prone, the other supine" in unlike.notes
     mixed = perfusion_study([views[1], views[3]])
