@@ -8,35 +8,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from models.predict import load_for_task
+from models.predict import TaskNetwork
 from models.registry import WEIGHTS_FOLDER
 from models.spect_sheet import SIDE, UInt8
 from models.tomogram import Float64
 
 
-class PerfusionClassifier:
-    """Sorts perfusion sheets, and pictures of displays, into the classes of its card.
-
-    Parameters
-    ----------
-    name : str
-        A model with the task "perfusion_classification".
-    device : str
-        "cpu" or "cuda".
-    folder : Path
-        Of its card and weights.
-
-    Raises
-    ------
-    WeightsError
-        The model is missing, altered or has another task.
-    """
+class PerfusionClassifier(TaskNetwork):
+    """Sorts perfusion sheets, and pictures of displays, into the classes of its card."""
 
     def __init__(
         self, name: str = "spect_mobilenet", device: str = "cpu", folder: Path = WEIGHTS_FOLDER
     ) -> None:
-        self._network, self.card = load_for_task(name, "perfusion_classification", device, folder)
-        self._device = device
+        super().__init__("perfusion_classification", name, device, folder)
 
     @property
     def classes(self) -> tuple[str, ...]:
