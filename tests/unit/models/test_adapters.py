@@ -55,7 +55,8 @@ def test_the_official_test_patients_of_acdc_are_those_above_100(tmp_path):
 def test_no_set_is_there(tmp_path):
     there = {name for name in data.SETS if is_there(tmp_path, name)}
     simulated = {"synthetic_ecg_simulator"}  # where the simulator is installed
-    assert there - simulated == {"synthetic", "synthetic_lge", "synthetic_ecg"}
+    drawn = {"synthetic", "synthetic_lge", "synthetic_ecg", "synthetic_spect"}
+    assert there - simulated == drawn
     assert prepare(tmp_path, tmp_path / "prepared", "train", ("acdc", "studies")) == ()
 
 
