@@ -143,7 +143,7 @@ def _shell_like_places(tomogram: Tomogram) -> Float64:
         return np.zeros((0, 3))
     best = np.full(counts.shape, -1.0)
     for radius_mm in _SHELLS_MM:
-        best = np.maximum(best, _correlation(counts, radius_mm))
+        best = np.maximum(best, _shell_correlation(counts, radius_mm))
     found = []
     for _ in range(_PLACES):
         place = np.array(np.unravel_index(np.argmax(best), best.shape))
@@ -164,7 +164,7 @@ def _coarse(tomogram: Tomogram) -> tuple[Float64, Float64, float]:
     return tomogram.at(np.stack([x, y, z], axis=-1)).astype(np.float64), low, _COARSE_MM
 
 
-def _correlation(counts: Float64, radius_mm: float) -> Float64:
+def _shell_correlation(counts: Float64, radius_mm: float) -> Float64:
     """Normalised correlation of every place with a spherical shell; wraps around."""
     steps = [_COARSE_MM * np.fft.fftfreq(n) * n for n in counts.shape]
     z, y, x = np.meshgrid(*steps, indexing="ij", sparse=True)
@@ -268,10 +268,10 @@ def _likeness(tomogram: Tomogram, lv: LeftVentricle) -> float:
     points = np.concatenate([lv.wall(_ANGLE, _POLAR, _OFFSET), disc])
     expected = np.concatenate([_WALL, np.full(len(disc), _OPEN)])
     weight = np.concatenate([_WEIGHT, np.full(len(disc), _OPEN_WEIGHT)])
-    return correlation(tomogram.at(points), expected, weight)
+    return _weighted_correlation(tomogram.at(points), expected, weight)
 
 
-def correlation(one: Float32, other: Float64, weight: Float64) -> float:
+def _weighted_correlation(one: Float32, other: Float64, weight: Float64) -> float:
     """Weighted correlation of two lists of values; 0 where one of them does not vary."""
     share = weight / weight.sum()
     first, second = one - share @ one, other - share @ other

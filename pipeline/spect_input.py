@@ -78,8 +78,9 @@ class PerfusionView:
         What said so, in words.
     tomogram : Tomogram
     ventricle : LeftVentricle
-    prone, corrected : bool
-        Whether the patient lay prone, and whether attenuation is corrected.
+    prone, corrected, short_axis, gated : bool
+        Whether the patient lay prone, attenuation is corrected, slices are short-axis slices, and
+        time slots were added up.
     sop_instance_uid, series_instance_uid, digest : str
     """
 
@@ -89,6 +90,8 @@ class PerfusionView:
     ventricle: LeftVentricle
     prone: bool
     corrected: bool
+    short_axis: bool
+    gated: bool
     sop_instance_uid: str
     series_instance_uid: str
     digest: str
@@ -137,7 +140,7 @@ def perfusion_view(instance: DecodedInstance) -> PerfusionView:
             counts, spacing_mm = _slices(instance, uid)
             short = _is_short_axis(header, uid)
             affines = _of_short_axis(spacing_mm) if short else (_affine(header, spacing_mm, uid),)
-            prone, corrected = _is_prone(header), "ATTN" in _texts(header, "CorrectedImage")
+            prone, corrected = _is_prone(header), _is_corrected(header)
         except UNREADABLE as error:
             reason = f"its header cannot be read ({type(error).__name__})"
             raise Rejection("no_geometry", reason, uid) from error
@@ -149,6 +152,8 @@ def perfusion_view(instance: DecodedInstance) -> PerfusionView:
         ventricle=ventricle,
         prone=prone,
         corrected=corrected,
+        short_axis=short,
+        gated=_is_gated(header),
         sop_instance_uid=uid,
         series_instance_uid=str(header.get("SeriesInstanceUID", "")),
         digest=instance.digest,
@@ -158,9 +163,10 @@ def perfusion_view(instance: DecodedInstance) -> PerfusionView:
 def perfusion_study(views: Iterable[PerfusionView]) -> PerfusionStudy:
     """Choose the pair to compare; the caller answers for their being of one patient.
 
-    Of several views those are taken that were made alike: first both supine or both prone, then
-    both with or both without correction of attenuation; of pairs that are equal in this the
-    supine, then the corrected one, then the one in the order of their UIDs.
+    Of several views those are taken that were made alike: both supine or both prone; then both
+    with or both without correction of attenuation; then both transaxial or both short axis; then
+    both gated or both not. Of pairs that are equal in this the supine one is taken, then the
+    corrected one, the transaxial one, the one that is not gated, and the first by their UIDs.
 
     Raises
     ------
@@ -199,14 +205,11 @@ def display_capture(dataset: Dataset) -> UInt8:
         raise Rejection("no_picture", str(error), uid) from error
 
 
-def _unlikeness(pair: tuple[PerfusionView, PerfusionView]) -> tuple[bool, bool, int, int]:
-    stress, rest = pair
-    return (
-        stress.prone != rest.prone,
-        stress.corrected != rest.corrected,
-        stress.prone + rest.prone,
-        -(stress.corrected + rest.corrected),
-    )
+def _unlikeness(pair: tuple[PerfusionView, PerfusionView]) -> tuple[bool, ...]:
+    """Of a pair that is to be preferred this is the lesser."""
+    stress, rest = ((one.prone, not one.corrected, one.short_axis, one.gated) for one in pair)
+    apart = tuple(one != other for one, other in zip(stress, rest, strict=True))
+    return (*apart, *stress, *rest)
 
 
 def _notes(stress: PerfusionView, rest: PerfusionView, left_out: int) -> Iterator[str]:
@@ -291,9 +294,12 @@ def _slices(instance: DecodedInstance, uid: str) -> tuple[Float32, Float64]:
     header, images = instance.header, instance.images
     number = int(header.get("NumberOfSlices") or 0)
     vector = np.atleast_1d(np.array(header.get("SliceVector", ()), dtype=int))
-    gated = _texts(header, "ImageType")[2] == "RECON GATED TOMO"
     complete = set(vector.tolist()) == set(range(1, number + 1))
-    if len(vector) != len(images) or not complete or (len(images) > number and not gated):
+    if (
+        len(vector) != len(images)
+        or not complete
+        or (len(images) > number and not _is_gated(header))
+    ):
         raise Rejection("no_geometry", "its slice vector does not order its frames", uid)
     if number < _FEWEST_SLICES:
         raise Rejection("no_geometry", f"its {number} slices do not hold a heart", uid)
@@ -333,6 +339,17 @@ def _affine(header: Dataset, spacing_mm: Float64, uid: str) -> Float64:
 def _of_first(detectors: Sequence[Dataset], keyword: str) -> Sequence[str]:
     found: Sequence[str] = (detectors[0].get(keyword) if detectors else None) or ()
     return found
+
+
+def _is_gated(header: Dataset) -> bool:
+    return _texts(header, "ImageType")[2] == "RECON GATED TOMO"
+
+
+def _is_corrected(header: Dataset) -> bool:
+    """By the corrections that are stated, or a word."""
+    stated = "ATTN" in _texts(header, "CorrectedImage")
+    words = {word for keyword in _TEXTS[:2] for word in _words(str(header.get(keyword, "")))}
+    return stated or bool(words & {"ac", "irac", "ctac"})
 
 
 def _is_prone(header: Dataset) -> bool:

@@ -10,6 +10,7 @@ before the first `_`; all views of a patient are of one class and stay in the pa
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from glob import escape
 from pathlib import Path
 
 import numpy as np
@@ -126,7 +127,7 @@ def _read_picture(data: Path, name: str) -> PerfusionPicture:
     if label is None:
         raise CaseError("its folder names none of the classes, or two")
     root = data / _FOLDER
-    others = (path.relative_to(root).as_posix() for path in root.glob(f"*/{patient}*"))
+    others = (path.relative_to(root).as_posix() for path in root.glob(f"*/{escape(patient)}*"))
     if any(_label(other) != label for other in others if _patient(other) == patient):
         raise CaseError("its patient lies in the folders of two classes")
     try:

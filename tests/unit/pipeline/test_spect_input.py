@@ -111,6 +111,19 @@ def test_a_code_of_the_state_comes_before_words(instances):
     assert "code" in found.told_by
 
 
+@pytest.mark.parametrize(
+    ("attributes", "corrected"),
+    [
+        ({"CorrectedImage": ["ATTN", "SCAT"]}, True),
+        ({"CorrectedImage": "ATTN"}, True),
+        ({"SeriesDescription": "STRESS IRAC"}, True),
+        ({"SeriesDescription": "Stress NAC", "CorrectedImage": ["SCAT"]}, False),
+    ],
+)
+def test_corrected_attenuation_is_stated_or_named(instances, attributes, corrected):
+    assert perfusion_view(changed(instances[0], **attributes)).corrected is corrected
+
+
 @pytest.mark.parametrize("description", ["Series 2", "forest", "Stress and rest"])
 def test_a_view_that_nothing_tells_is_refused(instances, description):
     instance = changed(instances[0], ImageID="Recon", SeriesDescription=description)
@@ -191,6 +204,8 @@ def test_time_slots_of_a_gated_tomogram_are_added_up(instances):
         SliceVector=[*range(1, number + 1), *range(1, number + 1)],
     )
     found = perfusion_view(gated)
+    assert found.gated
+    assert not perfusion_view(first).gated
     np.testing.assert_allclose(found.tomogram.counts, first.images, rtol=1e-5, atol=1e-2)
     ungated = changed(gated, ImageType=["ORIGINAL", "PRIMARY", "RECON TOMO", "EMISSION"])
     assert refused(ungated) == "no_geometry"
@@ -226,6 +241,7 @@ def test_a_short_axis_volume_is_read_whichever_end_comes_first(instances, views,
     plain = views[0]
     found = perfusion_view(short_axis(instances[0], plain, apex_first, ImageID="SaStress"))
     assert found.view == "stress"
+    assert found.short_axis
     np.testing.assert_allclose(found.ventricle.right, [1, 0, 0], atol=0.15)
     one = perfusion_study([found, replace(found, view="rest")]).picture()
     other = perfusion_study([plain, replace(plain, view="rest")]).picture()
@@ -254,10 +270,14 @@ def test_a_volume_longer_than_a_body_is_wide_is_refused_before_it_is_searched(in
     assert refused(long) == "no_geometry"
 
 
-def plain_view(view, uid, *, prone=False, corrected=False):
+def plain_view(view, uid, **how):
     lv = oriented(np.zeros(3), np.array([0, 0, 1.0]), np.array([0, 1.0, 0]))
     empty = Tomogram(np.zeros((2, 2, 2), np.float32), np.eye(4))
-    return PerfusionView(view, "a test", empty, lv, prone, corrected, uid, "1", "0")
+    plainly = {"prone": False, "corrected": False, "short_axis": False, "gated": False}
+    return PerfusionView(
+        view, "a test", empty, lv, **plainly | how,
+        sop_instance_uid=uid, series_instance_uid="1", digest="0",
+    )  # fmt: skip
 
 
 def test_rest_alone_is_withheld_for_there_is_no_stress_series():
@@ -288,6 +308,12 @@ def test_the_pair_that_was_taken_alike_is_compared():
     assert (prone.stress.sop_instance_uid, prone.rest.sop_instance_uid) == ("1", "6")
     unlike = perfusion_study([views[0], views[3]])
     assert "one view was taken prone, the other supine" in unlike.notes
+    gated = [plain_view(view, f"0{view}", gated=True) for view in ("stress", "rest")]
+    short = [plain_view(view, f"1{view}", short_axis=True) for view in ("stress", "rest")]
+    assert perfusion_study([*views[2:], *gated, *short]).stress.sop_instance_uid == "3"
+    alike = perfusion_study([views[2], *gated, short[0]])
+    assert alike.stress.gated
+    assert alike.rest.gated
     mixed = perfusion_study([views[1], views[3]])
     assert "attenuation is corrected in one view only" in mixed.notes
 
