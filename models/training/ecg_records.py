@@ -217,14 +217,14 @@ def beats_of(microvolts: npt.NDArray[np.int16], hz: float) -> npt.NDArray[np.flo
     """Times of the R waves of a record, in seconds: where all leads together are steepest.
 
     Steepness is the change over 10 ms, averaged over 80 ms; a beat is the highest place within
-    0.3 s that reaches two fifths of what the steepest fiftieth of the record reaches.
+    0.3 s that reaches a quarter of what the steepest fiftieth of the record reaches.
     """
     lag = max(round(0.01 * hz), 1)
     values = microvolts.astype(np.float64)
     steep = np.abs(values[:, lag:] - values[:, :-lag]).sum(axis=0)
     window = max(round(0.08 * hz), 1)
     smooth = np.convolve(steep, np.ones(window) / window, "same")
-    threshold, apart = 0.4 * np.quantile(smooth, 0.98), round(0.3 * hz)
+    threshold, apart = 0.25 * np.quantile(smooth, 0.98), round(0.3 * hz)
     return peaks_of(smooth, float(threshold), apart) / hz
 
 

@@ -72,7 +72,7 @@ def test_the_rate_and_an_offset_of_a_lead_change_nothing_on_paper():
     first = draw_sheet(record, HZ, style=WHITE)
     assert np.array_equal(first, draw_sheet(record + 3.0, HZ, style=WHITE))
     other = draw_sheet(slow, HZ / 2, style=WHITE)
-    assert (inked(first) != inked(other)).mean() < 0.002
+    assert (inked(first) != inked(other)).mean() < 0.25 * inked(first).mean()
 
 
 def test_paper_has_thick_lines_at_every_fifth_millimetre_and_a_pulse_of_one_millivolt():
