@@ -210,6 +210,39 @@ class LgeSettings(Table):
         )
 
 
+class ClassifierSettings(_Table):
+    """`[pipelines.ecg]`, `[pipelines.spect]`: one network that tells classes; for research alone.
+
+    It needs `allow_research_models`.
+    """
+
+    enabled: bool = False
+    network: str
+    min_confidence: Annotated[float, Field(ge=0, lt=1)] = 0.6
+
+
+class EcgSettings(ClassifierSettings):
+    """`[pipelines.ecg]`: what a 12-lead ECG shows."""
+
+    network: str = "ecg_dual_branch"
+
+    @property
+    def networks(self) -> tuple[NeededNetwork, ...]:
+        """The networks that take part."""
+        return (NeededNetwork(self.network, "ecg_classification"),)
+
+
+class SpectSettings(ClassifierSettings):
+    """`[pipelines.spect]`: what perfusion SPECT of stress and rest shows."""
+
+    network: str = "spect_mobilenet"
+
+    @property
+    def networks(self) -> tuple[NeededNetwork, ...]:
+        """The networks that take part."""
+        return (NeededNetwork(self.network, "spect_classification"),)
+
+
 def _of_slices(localiser: str, classifier: str) -> tuple[NeededNetwork, ...]:
     """What finds the heart, and what tells the slices that show it."""
     named = () if classifier == LOCALISER else (classifier,)
@@ -224,11 +257,14 @@ class PipelinesSettings(Table):
 
     cine: CineSettings = CineSettings()
     lge: LgeSettings = LgeSettings()
+    ecg: EcgSettings = EcgSettings()
+    spect: SpectSettings = SpectSettings()
 
     @property
     def networks(self) -> tuple[NeededNetwork, ...]:
         """The networks of the enabled pipelines, each once."""
-        enabled = [table for table in (self.cine, self.lge) if table.enabled]
+        tables = (self.cine, self.lge, self.ecg, self.spect)
+        enabled = [table for table in tables if table.enabled]
         return tuple(dict.fromkeys(one for table in enabled for one in table.networks))
 
 
@@ -302,15 +338,37 @@ LGE_ROUTE = RouteSettings(
     undescribed_with_inversion_time=True,
 )
 
+ECG_ROUTE = RouteSettings(pipeline="ecg", modality=("ECG",), exclude_image_types=())
+
+ECG_PICTURE_ROUTE = RouteSettings(
+    pipeline="ecg",
+    modality=("OT", "SC", "HC"),
+    series_description=r"(?i)(?<![a-z])(ecg|ekg|electrocardiogra)",
+    exclude_image_types=(),
+)
+
+SPECT_ROUTE = RouteSettings(pipeline="spect", modality=("NM",), exclude_image_types=())
+
+SPECT_PICTURE_ROUTE = RouteSettings(
+    pipeline="spect",
+    modality=("NM", "OT", "SC"),
+    series_description=r"(?i)(?<![a-z])(spect|mpi|myocardial.perfusion)(?![a-z])",
+    exclude_image_types=(),
+)
+
 
 class Settings(Table):
     """All settings of the node."""
 
+    allow_research_models: bool = False
     node: NodeSettings = NodeSettings()
     peers: tuple[PeerSettings, ...] = ()
     storage: StorageSettings = StorageSettings()
     completion: CompletionSettings = CompletionSettings()
-    routes: tuple[RouteSettings, ...] = (CINE_ROUTE, LGE_ROUTE)
+    routes: tuple[RouteSettings, ...] = (
+        *(CINE_ROUTE, LGE_ROUTE),
+        *(ECG_ROUTE, ECG_PICTURE_ROUTE, SPECT_ROUTE, SPECT_PICTURE_ROUTE),
+    )
     pipelines: PipelinesSettings = PipelinesSettings()
     destinations: tuple[DestinationSettings, ...] = ()
     worker: WorkerSettings = WorkerSettings()
@@ -329,6 +387,18 @@ class Settings(Table):
         """Output profiles that at least one destination gets; the default where there is none."""
         wanted = [profile for one in self.destinations for profile in one.profiles]
         return tuple(dict.fromkeys(wanted or DEFAULT_PROFILES))
+
+    @model_validator(mode="after")
+    def _research_is_allowed(self) -> Self:
+        for name in PipelinesSettings.model_fields:
+            table = getattr(self.pipelines, name)
+            researching = isinstance(table, ClassifierSettings) and table.enabled
+            if researching and not self.allow_research_models:
+                raise ValueError(
+                    f"pipelines.{name}.enabled: its network is for research alone and not "
+                    "validated; it needs allow_research_models = true, above all tables"
+                )
+        return self
 
     @model_validator(mode="after")
     def _references_hold(self) -> Self:

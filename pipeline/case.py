@@ -13,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from pydicom import Dataset
 
+from pipeline.classification import Classification
+
 if TYPE_CHECKING:
     from pipeline.companion import Companion
 
@@ -59,16 +61,46 @@ class FrameSource:
 
 
 @dataclass(frozen=True, slots=True)
-class ShortAxisStack:
-    """What every assembled short-axis stack has.
+class Sources:
+    """The instances a case rests on.
+
+    Attributes
+    ----------
+    sources : tuple[t] of tuple[z] of FrameSource or None
+        None where the image is missing. What is no stack has one row.
+    missing : tuple of str
+        What is missing or uneven, in words (cells, slices, declared but absent images).
+    missing_fraction : float
+        Share of the slice x phase grid, evident missing slices included, that is absent.
+    headers : mapping of SOP Instance UID to Dataset
+        The source data sets without pixel data, as received; never changed.
+    digests : mapping of SOP Instance UID to str
+        SHA-256 of each instance the result rests on (see `pipeline.versions.digest_bytes`).
+    """
+
+    sources: tuple[tuple[FrameSource | None, ...], ...]
+    missing: tuple[str, ...]
+    missing_fraction: float
+    headers: Mapping[str, Dataset] = field(repr=False)
+    digests: Mapping[str, str] = field(repr=False)
+
+    @property
+    def series_instance_uids(self) -> tuple[str, ...]:
+        """Sorted SeriesInstanceUIDs the case was made from."""
+        return tuple(
+            sorted({cell.series_instance_uid for row in self.sources for cell in row if cell})
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ShortAxisStack(Sources):
+    """What every assembled short-axis stack has, beside its `Sources`.
 
     Attributes
     ----------
     frames : float32 [t, z, y, x]
         Modality-rescaled intensities. A missing cell holds its temporal neighbour and has no
         source. Slices run along `+normal`; phases by trigger time.
-    sources : tuple[t] of tuple[z] of FrameSource or None
-        None where the image is missing.
     positions_mm : float64 [z, 3]
         ImagePositionPatient (LPS, mm): centre of the first voxel of each slice.
     row_cosines, column_cosines : float64 [3]
@@ -81,28 +113,15 @@ class ShortAxisStack:
     slice_extent_mm : float64 [z]
         The length along the normal that each slice stands for: half the distance to either
         neighbour; the nominal spacing counts beyond the ends. Sums to the covered length.
-    missing : tuple of str
-        What is missing or uneven, in words (cells, slices, declared but absent images).
-    missing_fraction : float
-        Share of the slice x phase grid, evident missing slices included, that is absent.
-    headers : mapping of SOP Instance UID to Dataset
-        The source data sets without pixel data, as received; never changed.
-    digests : mapping of SOP Instance UID to str
-        SHA-256 of each instance the result rests on (see `pipeline.versions.digest_bytes`).
     """
 
     frames: Float32
-    sources: tuple[tuple[FrameSource | None, ...], ...]
     positions_mm: Float64
     row_cosines: Float64
     column_cosines: Float64
     pixel_spacing_mm: tuple[float, float]
     slice_spacing_mm: float
     slice_extent_mm: Float64
-    missing: tuple[str, ...]
-    missing_fraction: float
-    headers: Mapping[str, Dataset] = field(repr=False)
-    digests: Mapping[str, str] = field(repr=False)
 
     @property
     def normal(self) -> Float64:
@@ -119,13 +138,6 @@ class ShortAxisStack:
         affine[:3, 2] = self.normal * self.slice_spacing_mm
         affine[:3, 3] = self.positions_mm[0]
         return affine
-
-    @property
-    def series_instance_uids(self) -> tuple[str, ...]:
-        """Sorted SeriesInstanceUIDs the stack was made from."""
-        return tuple(
-            sorted({cell.series_instance_uid for row in self.sources for cell in row if cell})
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,20 +308,28 @@ class StageRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
-    """A stack and what the stages so far have found in it; each stage returns a new one."""
+class BaseCase:
+    """What every case has: where it comes from, and what the stages so far say of it."""
 
-    stack: ShortAxisStack
-    relevance: Relevance | None = None
-    segmentation: Segmentation | None = None
+    stack: Sources
     biomarkers: tuple[Biomarker, ...] = ()
     quality: tuple[QualityFinding, ...] = ()
     provenance: tuple[StageRecord, ...] = ()
+    classification: Classification | None = None
 
     @property
     def input_digests(self) -> tuple[str, ...]:
         """What the results of the case are computed from; decides their UIDs."""
         return tuple(self.stack.digests.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Case(BaseCase):
+    """A stack and what the stages so far have found in it; each stage returns a new one."""
+
+    stack: ShortAxisStack
+    relevance: Relevance | None = None
+    segmentation: Segmentation | None = None
 
     @property
     def outlines(self) -> UInt8:

@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import Generic
 
-from pipeline.case import ModelUse, ShortAxisStack, StageRecord
+from pipeline.case import Case, ModelUse, ShortAxisStack, StageRecord
 from pipeline.stages import AnyCase, CaseStage
 from pipeline.stages.relevance import FindRelevantSlices, SliceExplanation, refuse_uncovered
 
@@ -37,8 +37,8 @@ class Chain(Generic[AnyCase]):
 
         Parameters
         ----------
-        case : Case
-            Of an assembled stack.
+        case : BaseCase
+            Of what was assembled.
         require_coverage : bool
             Refuse a stack whose first or last slice shows the LV.
 
@@ -51,13 +51,14 @@ class Chain(Generic[AnyCase]):
         """
         for stage in self.stages:
             case = self._timed(stage, case)
-            if require_coverage:
+            if require_coverage and isinstance(case, Case):
                 refuse_uncovered(case)
         return case
 
     def explain(self, stack: ShortAxisStack) -> SliceExplanation | None:
         """Return why slices of a stack are measured or not; None where the localiser decides."""
-        stages = (stage for stage in self.stages if isinstance(stage, FindRelevantSlices))
+        every: tuple[object, ...] = self.stages
+        stages = (stage for stage in every if isinstance(stage, FindRelevantSlices))
         return next((stage.explain(stack) for stage in stages), None)
 
     def _timed(self, stage: CaseStage[AnyCase], case: AnyCase) -> AnyCase:

@@ -21,7 +21,7 @@ from config.version import SOFTWARE_VERSION
 from pipeline.case import Verdict
 from pipeline.results.normal_ranges import Flag
 
-SCHEMA_VERSION = "1.3"
+SCHEMA_VERSION = "1.4"
 _JSON_SCHEMA = "https://json-schema.org/draft/2020-12/schema"
 
 Status = Literal["completed", "rejected", "unrouted"]
@@ -132,6 +132,29 @@ class BiomarkerFinding(_Finding):
         return self
 
 
+class ClassificationFinding(_Finding):
+    """What a network for research says a case shows, or why it is not stated."""
+
+    subject: str = Field(description="What was classified: ecg or spect.")
+    found: str | None = Field(
+        description="The likeliest class, as the network calls it; null exactly when withheld."
+    )
+    confidence: Probability | None = Field(description="Its probability; null when withheld.")
+    probabilities: dict[str, Probability] = Field(
+        description="Of every class, by name; empty when withheld."
+    )
+    withheld: str | None = Field(description="Why nothing is stated; null when it is.")
+    training: str = Field(
+        description="What the network was trained on, and that it is not validated."
+    )
+
+    @model_validator(mode="after")
+    def _has_class_or_reason(self) -> Self:
+        if (self.found is None) != bool(self.withheld):
+            raise ValueError("either a class or the reason why it is withheld")
+        return self
+
+
 class QualityCheck(_Finding):
     """A quality check of the result."""
 
@@ -202,6 +225,9 @@ class _Measured(_Finding):
         default=None, description="SOP Instance UID of the report of these."
     )
     biomarkers: tuple[BiomarkerFinding, ...] = Field(default=(), description="Each name once.")
+    classification: ClassificationFinding | None = Field(
+        default=None, description="What a network for research says, where one took part."
+    )
     quality: tuple[QualityCheck, ...] = Field(default=(), description="All checks, passed or not.")
     provenance: Provenance | None = Field(default=None, description="How the result came about.")
     objects: tuple[ObjectFinding, ...] = Field(default=(), description="DICOM objects written.")

@@ -43,6 +43,7 @@ _HEADER_TAGS = [
     Tag(keyword)
     for keyword in (
         "ImageType",
+        "ImageID",
         "SOPClassUID",
         "SOPInstanceUID",
         "AcquisitionDate",
@@ -136,6 +137,8 @@ class InstanceHeader:
         One of our own results.
     acquisition_type : str
         MRAcquisitionType, "2D" or "3D".
+    image_id : str
+        ImageID (PS3.3 C.8.4.9), where nuclear medicine often says which view it is.
     """
 
     sop_instance_uid: str
@@ -163,6 +166,7 @@ class InstanceHeader:
     frames: tuple[FrameHeader, ...]
     instance_number: int | None = None
     acquisition_type: str = ""
+    image_id: str = ""
 
     @property
     def pixel_spacing_mm(self) -> Pair | None:
@@ -261,6 +265,7 @@ def _summary(reader: Reader) -> InstanceHeader:
         frames=_frames(reader),
         instance_number=reader.integer("InstanceNumber"),
         acquisition_type=reader.text("MRAcquisitionType"),
+        image_id=reader.text("ImageID"),
     )
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from config.schema import RouteSettings
+from pipeline import pictures
 from pipeline.belonging import (
     frames_of_reference_say_nothing,
     images,
@@ -32,6 +33,7 @@ from pipeline.planes import (
 
 MR_IMAGE = "1.2.840.10008.5.1.4.1.1.4"
 ENHANCED_MR_IMAGE = "1.2.840.10008.5.1.4.1.1.4.1"
+_OF_STACKS = frozenset({MR_IMAGE, ENHANCED_MR_IMAGE})
 FEWEST_SLICES = 3
 FEWEST_PHASES = 2
 # A heart that beats 20 times a minute; times over a longer span are not those of one cycle.
@@ -129,11 +131,16 @@ def propose(
         positions is a stack of its own; what no route takes of it is a proposal beside it. Series
         of one position each that share study, frame of reference, orientation, matrix and pixel
         spacing are one stack together. So are late enhancement series whose slices, at least half
-        of them, lie at the same places: magnitude beside phase-sensitive, or taken again.
+        of them, lie at the same places: magnitude beside phase-sensitive, or taken again. What
+        is no stack is grouped by `pipeline.pictures`.
     """
     proposals: list[Proposal] = []
     joinable: list[tuple[Proposal, _Shape]] = []
+    of_pictures: defaultdict[str, list[InstanceHeader]] = defaultdict(list)
     for candidate in _routed(headers, routes, callers):
+        if candidate.pipelines and candidate.pipelines[0] in pictures.PICTURE_PIPELINES:
+            of_pictures[candidate.pipelines[0]].extend(candidate.headers)
+            continue
         proposal, shape = _by_shape(candidate)
         if proposal.pipeline == "lge" or (proposal.pipeline and shape.n_slices == 1):
             joinable.append((proposal, shape))
@@ -141,11 +148,16 @@ def propose(
             proposals.append(_judged(proposal, shape))
     for group in _joinable(joinable):
         proposals.extend(_joined(group))
+    for pipeline, members in of_pictures.items():
+        for reason, case in pictures.cases(pipeline, members):
+            series = tuple(sorted({header.series_instance_uid for header in case}))
+            proposals.append(Proposal(series, pipeline, reason, case))
     return tuple(sorted(proposals, key=_order))
 
 
 def _order(proposal: Proposal) -> tuple[object, ...]:
-    return proposal.series_instance_uids, proposal.pipeline or "", proposal.reason
+    first = proposal.headers[0].sop_instance_uid
+    return proposal.series_instance_uids, proposal.pipeline or "", proposal.reason, first
 
 
 def _routed(
@@ -189,9 +201,11 @@ def _decision(
     """Pipelines of the routes that take an instance, in their order; or why none does."""
     if header.written_by_node:
         return (), "left alone: a result this node wrote"
-    if header.sop_class_uid not in (MR_IMAGE, ENHANCED_MR_IMAGE):
+    uid = header.sop_class_uid
+    reading = [r for r in routes if uid in pictures.SOP_CLASSES.get(r.pipeline, _OF_STACKS)]
+    if routes and not reading:
         return (), "left alone: no image of a kind the node measures"
-    refusals = {route: _refusal(header, route, caller) for route in routes}
+    refusals = {route: _refusal(header, route, caller) for route in reading}
     taken = [route.pipeline for route, refusal in refusals.items() if refusal is None]
     if taken:
         return tuple(dict.fromkeys(taken)), ""
@@ -212,7 +226,7 @@ def _refusal(header: InstanceHeader, route: RouteSettings, caller: str | None) -
             return f"image type {kind} is excluded"
     if caller is not None and route.source_ae_titles and caller not in route.source_ae_titles:
         return "its sender is not among the source AE titles of the route"
-    return _refusal_by_description(header, route)
+    return _refusal_by_description(header, route) or pictures.why_no_picture(route.pipeline, header)
 
 
 def _refusal_by_description(header: InstanceHeader, route: RouteSettings) -> str | None:

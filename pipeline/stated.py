@@ -11,15 +11,18 @@ from pipeline.case import (
     LV_CAVITY,
     LV_MYOCARDIUM,
     RV_CAVITY,
+    BaseCase,
     Case,
     CineCase,
     LgeCase,
     LgeStack,
     ShortAxisStack,
+    Sources,
     Verdict,
 )
 from pipeline.findings import (
     BiomarkerFinding,
+    ClassificationFinding,
     LeftOutFinding,
     ModelFinding,
     NormalRangeFinding,
@@ -54,7 +57,7 @@ _LIBRARIES = ("highdicom", "numpy", "pydicom", "SimpleITK", "torch")
 
 
 def completed_findings(
-    case: Case, objects: Iterable[ResultObject], *, pipeline: str, numeric_backend: str
+    case: BaseCase, objects: Iterable[ResultObject], *, pipeline: str, numeric_backend: str
 ) -> SeriesFindings:
     """State what a pipeline found in a case, and the objects written from it."""
     stack = case.stack
@@ -64,8 +67,9 @@ def completed_findings(
         pipeline=pipeline,
         status="completed",
         reason=None,
-        slices=_slices(case),
+        slices=_slices(case) if isinstance(case, Case) else (),
         **_of_kind(case),
+        classification=_classification(case),
         biomarkers=tuple(_biomarkers(case)),
         quality=(*_quality(case), *_source_header_check(stack)),
         provenance=_provenance(case, numeric_backend),
@@ -73,7 +77,7 @@ def completed_findings(
     )
 
 
-def _biomarkers(case: Case) -> Iterator[BiomarkerFinding]:
+def _biomarkers(case: BaseCase) -> Iterator[BiomarkerFinding]:
     """State each biomarker beside its normal range, and what the checks say of it."""
     of = demographics(case.stack.headers)
     for one in case.biomarkers:
@@ -114,7 +118,7 @@ def uncompleted_findings(
     )
 
 
-def _series(stack: ShortAxisStack) -> tuple[str, ...]:
+def _series(stack: Sources) -> tuple[str, ...]:
     """All series of a stack, those without an image that counts, too."""
     left_out = stack.left_out if isinstance(stack, LgeStack) else ()
     return tuple(
@@ -122,7 +126,7 @@ def _series(stack: ShortAxisStack) -> tuple[str, ...]:
     )
 
 
-def _of_kind(case: Case) -> dict[str, Any]:
+def _of_kind(case: BaseCase) -> dict[str, Any]:
     """What only a case of this kind has."""
     if isinstance(case, CineCase):
         return {
@@ -210,7 +214,21 @@ def _instances(stack: ShortAxisStack, z: int) -> tuple[str, ...]:
     return tuple(dict.fromkeys(cell.sop_instance_uid for cell in cells if cell is not None))
 
 
-def _quality(case: Case) -> Iterator[QualityCheck]:
+def _classification(case: BaseCase) -> ClassificationFinding | None:
+    told = case.classification
+    if told is None:
+        return None
+    return ClassificationFinding(
+        subject=told.subject,
+        found=told.found,
+        confidence=told.confidence,
+        probabilities=dict(told.probabilities),
+        withheld=told.withheld,
+        training=told.training,
+    )
+
+
+def _quality(case: BaseCase) -> Iterator[QualityCheck]:
     for finding in case.quality:
         yield QualityCheck(
             check=finding.check,
@@ -221,7 +239,7 @@ def _quality(case: Case) -> Iterator[QualityCheck]:
         )
 
 
-def _source_header_check(stack: ShortAxisStack) -> Iterator[QualityCheck]:
+def _source_header_check(stack: Sources) -> Iterator[QualityCheck]:
     """Note what results could not take over from the source headers; no verdict on the numbers."""
     notes = header_notes(stack)
     if notes:
@@ -230,7 +248,7 @@ def _source_header_check(stack: ShortAxisStack) -> Iterator[QualityCheck]:
         )
 
 
-def _provenance(case: Case, numeric_backend: str) -> Provenance:
+def _provenance(case: BaseCase, numeric_backend: str) -> Provenance:
     models = [
         ModelFinding(
             name=model.name,

@@ -7,9 +7,10 @@ highdicom is imported when something is written, so that this package loads fast
 from collections.abc import Collection, Iterator
 
 from config.schema import Profile
-from pipeline.case import Case
+from pipeline.case import BaseCase, Case
 from pipeline.results.common import (
     NODE_MANUFACTURER,
+    Basis,
     ResultBasis,
     ResultContext,
     ResultObject,
@@ -22,14 +23,14 @@ _FULL: tuple[Profile, ...] = ("full",)
 
 
 def write_results(
-    case: Case, context: ResultContext, profiles: Collection[Profile] = _FULL
+    case: BaseCase, context: ResultContext, profiles: Collection[Profile] = _FULL
 ) -> tuple[ResultObject, ...]:
     """Write what the profiles need, and the full report with its segmentations in any case.
 
     Parameters
     ----------
-    case : Case
-        A case of cine or late enhancement that went through all stages.
+    case : BaseCase
+        A case that went through all stages.
     context : ResultContext
         Series, number and time of the results, and who made them.
     profiles : collection of Profile
@@ -40,12 +41,18 @@ def write_results(
     tuple of ResultObject
         One SEG per key phase and source series that has a mask (PS3.3 A.51), likewise what
         explains a volume by regression, then the TID 1500 report in a Comprehensive 3D SR
-        (PS3.3 A.35.13), which is always there, then what the other profiles add.
+        (PS3.3 A.35.13), which is always there, then what the other profiles add. Of what is no
+        stack the report alone.
     """
     from pipeline.results.seg import write_segmentations
     from pipeline.results.source import patient_study, tolerant_headers
     from pipeline.results.sr import write_report
 
+    if not isinstance(case, Case):
+        from pipeline.results.class_report import write_class_report
+
+        with tolerant_headers():
+            return (write_class_report(Basis(case, context, patient_study(case.stack)[0])),)
     with tolerant_headers():
         basis = ResultBasis(case, context, patient_study(case.stack)[0])
         written = write_segmentations(basis)

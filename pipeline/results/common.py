@@ -11,7 +11,7 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.sr.coding import Code
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
-from pipeline.case import Case, ModelUse
+from pipeline.case import BaseCase, Case, ModelUse
 from pipeline.results.codes import PROCESSING_EQUIPMENT
 from pipeline.results.contents import Contents, contents_of
 from pipeline.results.uids import hashed_uid, instance_uid, series_uid
@@ -106,16 +106,33 @@ class ResultObject:
 
 
 @dataclass(frozen=True, slots=True)
-class ResultBasis:
+class Basis:
     """What every object of a result is built from; `patient_study` as in `source`."""
 
-    case: Case
+    case: BaseCase
     context: ResultContext
     patient_study: Dataset
+
+    @property
+    def analysis(self) -> str:
+        """What the node did, in place of the model of a device."""
+        return "Classification"
+
+
+@dataclass(frozen=True, slots=True)
+class ResultBasis(Basis):
+    """The basis of what is written of a stack."""
+
+    case: Case
     contents: Contents = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "contents", contents_of(self.case))
+
+    @property
+    def analysis(self) -> str:
+        """What the node did, in place of the model of a device."""
+        return self.contents.analysis
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,13 +144,13 @@ class ObjectIdentity:
     series_instance_uid: str
 
 
-def identify(role: str, basis: ResultBasis) -> ObjectIdentity:
+def identify(role: str, basis: Basis) -> ObjectIdentity:
     """UIDs of the object that plays `role` in a result."""
     uid = result_uid(role, basis.case, basis.context)
     return ObjectIdentity(role, uid, series_uid(basis.context.series_seed, role))
 
 
-def result_uid(role: str, case: Case, context: ResultContext) -> str:
+def result_uid(role: str, case: BaseCase, context: ResultContext) -> str:
     """SOP Instance UID of the object that plays `role` in a result."""
     return instance_uid(
         role,
@@ -146,7 +163,7 @@ def result_uid(role: str, case: Case, context: ResultContext) -> str:
     )
 
 
-def predecessors(role: str, basis: ResultBasis) -> list[Dataset] | None:
+def predecessors(role: str, basis: Basis) -> list[Dataset] | None:
     """Earlier reports of the same role, as highdicom takes those that a report replaces."""
     earlier = [one for one in basis.context.supersedes if one.role == role]
     return [_document(one, basis.patient_study.StudyInstanceUID) for one in earlier] or None
@@ -161,17 +178,17 @@ def _document(earlier: EarlierObject, study_instance_uid: str) -> Dataset:
     return document
 
 
-def models_of(case: Case) -> tuple[ModelUse, ...]:
+def models_of(case: BaseCase) -> tuple[ModelUse, ...]:
     """Every network that took part, once, in the order of the stages."""
     return tuple(dict.fromkeys(model for stage in case.provenance for model in stage.models))
 
 
-def model_of(stage_name: str, basis: ResultBasis) -> ModelUse:
+def model_of(stage_name: str, basis: Basis) -> ModelUse:
     """The network of a stage; the node itself where no network is named."""
     for stage in basis.case.provenance:
         if stage.stage == stage_name and stage.models:
             return stage.models[-1]
-    return ModelUse(basis.contents.analysis, basis.context.software_version, "none", "Apache-2.0")
+    return ModelUse(basis.analysis, basis.context.software_version, "none", "Apache-2.0")
 
 
 def describe_model(model: ModelUse) -> str:
@@ -182,11 +199,11 @@ def describe_model(model: ModelUse) -> str:
     )
 
 
-def equipment(basis: ResultBasis) -> dict[str, Any]:
+def equipment(basis: Basis) -> dict[str, Any]:
     """General Equipment of this node, as highdicom's constructors take it."""
     return {
         "manufacturer": NODE_MANUFACTURER,
-        "manufacturer_model_name": basis.contents.analysis,
+        "manufacturer_model_name": basis.analysis,
         "software_versions": basis.context.software_version,
         "device_serial_number": basis.context.device_serial_number,
     }
@@ -212,7 +229,7 @@ def begun(identity: ObjectIdentity, sop_class_uid: UID, basis: ResultBasis) -> D
 
 
 def finished(
-    built: Dataset, identity: ObjectIdentity, basis: ResultBasis, segments: tuple[str, ...] = ()
+    built: Dataset, identity: ObjectIdentity, basis: Basis, segments: tuple[str, ...] = ()
 ) -> ResultObject:
     """Give a built object the patient and study of its source, its provenance and its times.
 
@@ -263,13 +280,13 @@ def _network(model: ModelUse) -> Dataset:
     return item
 
 
-def _node(basis: ResultBasis) -> Dataset:
+def _node(basis: Basis) -> Dataset:
     context = basis.context
     description = (
         f"{DISCLAIMER} Settings SHA-256 {context.settings_digest}, "
         f"arithmetic {context.numeric_backend}."
     )
-    item = _contribution(basis.contents.analysis, context.software_version, description)
+    item = _contribution(basis.analysis, context.software_version, description)
     item.DeviceSerialNumber = context.device_serial_number
     item.DeviceUID = context.device_uid
     return item

@@ -30,7 +30,8 @@ from highdicom.sr import (
 from pydicom.sr.coding import Code
 from pydicom.valuerep import DS
 
-from pipeline.case import LV_CAVITY, LV_MYOCARDIUM, Biomarker, FrameSource, Verdict
+from pipeline.case import LV_CAVITY, LV_MYOCARDIUM, Biomarker, FrameSource, ModelUse, Verdict
+from pipeline.results.class_codes import CERTAINTY, SUBJECTS, coded_class
 from pipeline.results.codes import (
     ABNORMALLY_HIGH,
     ABNORMALLY_LOW,
@@ -38,6 +39,7 @@ from pipeline.results.codes import (
     BODY_SURFACE_AREA,
     CARDIAC_CYCLE_PHASE,
     COMMENT,
+    FINDING,
     INDEX,
     LOWER_LIMIT,
     LV_EXPLANATION,
@@ -54,11 +56,12 @@ from pipeline.results.codes import (
     Quantity,
     in_report,
 )
-from pipeline.results.common import ResultBasis, model_of
+from pipeline.results.common import Basis, ResultBasis, model_of
 from pipeline.results.contents import DerivedGroup, StructureGroup
 from pipeline.results.normal_ranges import Assessment, Flag
 from pipeline.results.seg import WrittenSegmentation, subject
 from pipeline.results.source import is_citable
+from pipeline.results.statements import text_item
 from pipeline.results.uids import tracking_uid
 
 _HAS_PROPERTIES = RelationshipTypeValues.HAS_PROPERTIES
@@ -91,7 +94,46 @@ def measurement_groups(basis: ResultBasis, written: Sequence[WrittenSegmentation
     return [
         *_structure_groups(basis, written, found),
         *_derived_groups(basis, found),
+        *classification_groups(basis),
     ]
+
+
+def classification_groups(basis: Basis) -> Iterator[Group]:
+    """State what a network says the case shows (TID 1501), or why that is withheld.
+
+    The finding is the class; the probability of each is a number of its own.
+    """
+    told = basis.case.classification
+    if told is None:
+        return
+    subject = SUBJECTS[told.subject]
+    found = None if told.found is None else coded_class(told.subject, told.found).code
+    model = model_of("classification", basis)
+    numbers = [
+        (coded_class(told.subject, name).probability, probability, "1")
+        for name, probability in told.probabilities.items()
+    ]
+    if told.confidence is not None:
+        numbers.insert(0, (CERTAINTY, 100 * told.confidence, "%"))
+    group = MeasurementsAndQualitativeEvaluations(
+        tracking_identifier=_tracking(basis, subject.title),
+        finding_type=found,
+        finding_sites=[FindingSite(subject.site)],
+        algorithm_id=_algorithm(model),
+        measurements=[_measurement(Quantity(code), value, unit) for code, value, unit in numbers],
+    )
+    if told.withheld is not None:
+        group[0].ContentSequence.append(text_item(FINDING, f"Withheld: {told.withheld}"))
+    yield group
+
+
+def _algorithm(model: ModelUse) -> AlgorithmIdentification:
+    return AlgorithmIdentification(
+        model.name,
+        model.version,
+        parameters=[f"weights SHA-256 {model.weights_sha256}", f"licence {model.licence}"],
+        family=AI_FAMILY,
+    )
 
 
 def region_group(
@@ -142,12 +184,7 @@ def _about_structure(group: StructureGroup, basis: ResultBasis) -> dict[str, Any
         "finding_category": structure.category,
         "finding_type": structure.code,
         "finding_sites": [FindingSite(structure.site or structure.code)],
-        "algorithm_id": AlgorithmIdentification(
-            model.name,
-            model.version,
-            parameters=[f"weights SHA-256 {model.weights_sha256}", f"licence {model.licence}"],
-            family=AI_FAMILY,
-        ),
+        "algorithm_id": _algorithm(model),
         "qualitative_evaluations": evaluations,
     }
 
@@ -193,7 +230,7 @@ def _derived_groups(basis: ResultBasis, found: Mapping[str, Biomarker]) -> Itera
         yield _with_texts(group, biomarkers, basis)
 
 
-def _tracking(basis: ResultBasis, what: str) -> TrackingIdentifier:
+def _tracking(basis: Basis, what: str) -> TrackingIdentifier:
     return TrackingIdentifier(uid=tracking_uid(basis.context.series_seed, what), identifier=what)
 
 
@@ -240,7 +277,10 @@ def _properties(assessment: Assessment | None) -> MeasurementProperties | None:
 
 
 def _measurement(
-    quantity: Quantity, value: float, unit: str, properties: MeasurementProperties | None
+    quantity: Quantity,
+    value: float,
+    unit: str,
+    properties: MeasurementProperties | None = None,
 ) -> Measurement:
     """A number that a reader sees as it is written: no second one of more digits (PS3.3 C.18.1)."""
     measurement = Measurement(

@@ -20,7 +20,7 @@ from pydicom.multival import MultiValue
 from pydicom.uid import RE_VALID_UID, MRImageStorage
 from pydicom.valuerep import DA, TM, format_number_as_ds, validate_value
 
-from pipeline.case import FrameSource, ShortAxisStack
+from pipeline.case import FrameSource, ShortAxisStack, Sources
 from pipeline.results.uids import hashed_uid
 
 # Identity is copied as it stands, even where it breaks a rule of its value representation: an
@@ -69,7 +69,7 @@ def tolerant_headers() -> Iterator[None]:
         yield
 
 
-def patient_study(stack: ShortAxisStack) -> tuple[Dataset, tuple[str, ...]]:
+def patient_study(stack: Sources) -> tuple[Dataset, tuple[str, ...]]:
     """Copy patient and study out of the first source header.
 
     Returns
@@ -93,7 +93,7 @@ def patient_study(stack: ShortAxisStack) -> tuple[Dataset, tuple[str, ...]]:
     return copied, tuple(invalid)
 
 
-def header_notes(stack: ShortAxisStack) -> tuple[str, ...]:
+def header_notes(stack: Sources) -> tuple[str, ...]:
     """State what results cannot take over from the source headers, without values."""
     with tolerant_headers():
         invalid = patient_study(stack)[1]
@@ -120,7 +120,7 @@ def is_citable(uid: str) -> bool:
     return len(uid) <= 64 and re.fullmatch(RE_VALID_UID, uid) is not None
 
 
-def study_instance_uid(stack: ShortAxisStack) -> str:
+def study_instance_uid(stack: Sources) -> str:
     """StudyInstanceUID of the source, and so of every result."""
     with tolerant_headers():
         return str(_first(stack)[1].StudyInstanceUID)
@@ -186,23 +186,27 @@ def evidence_header(image: SourceImage) -> Dataset:
     return header
 
 
-def _first(stack: ShortAxisStack) -> tuple[FrameSource, Dataset]:
+def evidence_of(stack: Sources) -> list[Dataset]:
+    """Headers that name the instances of a case, for the evidence of a report."""
+    study, found = _first(stack)[1].StudyInstanceUID, []
+    for cell in (cell for row in stack.sources for cell in row if cell is not None):
+        header = _without_patient(study)
+        header.SOPClassUID, header.SOPInstanceUID = cell.sop_class_uid, cell.sop_instance_uid
+        header.SeriesInstanceUID = cell.series_instance_uid
+        found.append(header)
+    return found
+
+
+def _first(stack: Sources) -> tuple[FrameSource, Dataset]:
     cell = next(cell for row in stack.sources for cell in row if cell is not None)
     return cell, stack.headers[cell.sop_instance_uid]
 
 
 def _shared_header(stack: ShortAxisStack) -> Dataset:
-    """Make what all images of the stack have in common.
-
-    Patient data stay out: highdicom would name the patient in a warning.
-    """
+    """Make what all images of the stack have in common."""
     first, source = _first(stack)
-    header = Dataset()
-    for keyword in ("PatientID", "AccessionNumber", "PositionReferenceIndicator", *_TYPE_2):
-        setattr(header, keyword, "")
-    header.PatientName = None
+    header = _without_patient(source.StudyInstanceUID)
     header.SOPClassUID = MRImageStorage
-    header.StudyInstanceUID = source.StudyInstanceUID
     header.Modality = "MR"
     for keyword in ("Manufacturer", "ManufacturerModelName"):
         value = _text(source, keyword)
@@ -213,6 +217,16 @@ def _shared_header(stack: ShortAxisStack) -> Dataset:
     header.ImageOrientationPatient = frame_value(
         source, first, "PlaneOrientationSequence", "ImageOrientationPatient"
     )
+    return header
+
+
+def _without_patient(study_instance_uid: str) -> Dataset:
+    """Begin a header without patient data: highdicom would name the patient in a warning."""
+    header = Dataset()
+    for keyword in ("PatientID", "AccessionNumber", "PositionReferenceIndicator", *_TYPE_2):
+        setattr(header, keyword, "")
+    header.PatientName = None
+    header.StudyInstanceUID = study_instance_uid
     return header
 
 

@@ -6,6 +6,7 @@ from copy import deepcopy
 from highdicom.sr import (
     CodedConcept,
     Comprehensive3DSR,
+    ContainerContentItem,
     DeviceObserverIdentifyingAttributes,
     LanguageOfContentItemAndDescendants,
     MeasurementReport,
@@ -26,6 +27,7 @@ from pipeline.results.codes import (
 )
 from pipeline.results.common import (
     NODE_MANUFACTURER,
+    Basis,
     ObjectIdentity,
     ResultBasis,
     ResultObject,
@@ -87,10 +89,31 @@ def report_object(
     also_evidence : sequence of Dataset
         Further objects that the groups refer to.
     """
-    incomplete = _why_partial(basis.case)
+    return finished_report(
+        basis,
+        identity,
+        _content(basis, groups, images),
+        [*(evidence_header(image) for image in images), *also_evidence],
+        series_number=series_number,
+        words=words,
+        incomplete=_why_partial(basis.case),
+    )
+
+
+def finished_report(
+    basis: Basis,
+    identity: ObjectIdentity,
+    content: MeasurementReport,
+    evidence: Sequence[Dataset],
+    *,
+    series_number: int,
+    words: str,
+    incomplete: str,
+) -> ResultObject:
+    """Make an object of the content of a report; `incomplete` says why it lacks something."""
     built = Comprehensive3DSR(
-        evidence=[*(evidence_header(image) for image in images), *also_evidence],
-        content=_content(basis, groups, images),
+        evidence=evidence,
+        content=content,
         series_instance_uid=identity.series_instance_uid,
         series_number=series_number,
         sop_instance_uid=identity.sop_instance_uid,
@@ -128,21 +151,47 @@ def _why_partial(case: Case) -> str:
 def _content(
     basis: ResultBasis, groups: Sequence[Group], images: Sequence[SourceImage]
 ) -> MeasurementReport:
+    library = [
+        _library_header(image) for image in images if is_citable(image.cell.sop_instance_uid)
+    ]
+    report = document(basis, CARDIAC_MR, groups, statements(basis), library)
+    restore_references(report[0], images)
+    return report
+
+
+def document(
+    basis: Basis,
+    procedure: Code,
+    groups: Sequence[Group],
+    said: ContainerContentItem,
+    library: Sequence[Dataset] = (),
+) -> MeasurementReport:
+    """Content of a TID 1500 report.
+
+    Parameters
+    ----------
+    basis : Basis
+    procedure : Code
+        What was done to the patient.
+    groups : sequence of Group
+        What was measured.
+    said : ContainerContentItem
+        The qualitative evaluations.
+    library : sequence of Dataset
+        Headers of the images of the image library.
+    """
     report = MeasurementReport(
         observation_context=_observer(basis),
-        procedure_reported=CARDIAC_MR,
+        procedure_reported=procedure,
         imaging_measurements=groups,
         title=REPORT_TITLE,
         language_of_content_item_and_descendants=LanguageOfContentItemAndDescendants(
             CodedConcept.from_code(ENGLISH)
         ),
-        referenced_images=[
-            _library_header(image) for image in images if is_citable(image.cell.sop_instance_uid)
-        ],
+        referenced_images=library,
     )
-    report[0].ContentSequence.append(statements(basis))
-    put_disclaimer_first(report[0])
-    restore_references(report[0], images)
+    report[0].ContentSequence.append(said)
+    put_disclaimer_first(report[0], basis.case.classification)
     _separate(report[0])
     return report
 
@@ -165,14 +214,14 @@ def _library_header(image: SourceImage) -> Dataset:
     return header
 
 
-def _observer(basis: ResultBasis) -> ObservationContext:
+def _observer(basis: Basis) -> ObservationContext:
     """Identify this node as the observer (PS3.16 TID 1004)."""
     context = basis.context
     attributes = DeviceObserverIdentifyingAttributes(
         uid=context.device_uid,
         name=context.station_name or None,
         manufacturer_name=NODE_MANUFACTURER,
-        model_name=basis.contents.analysis,
+        model_name=basis.analysis,
         serial_number=context.device_serial_number,
         physical_location=context.institution or None,
     )

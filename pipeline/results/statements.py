@@ -17,7 +17,8 @@ from highdicom.sr import (
 from pydicom import Dataset
 from pydicom.sr.coding import Code
 
-from pipeline.case import Case, CineCase, QualityFinding, Verdict
+from pipeline.case import BaseCase, Case, CineCase, QualityFinding, Verdict
+from pipeline.classification import Classification
 from pipeline.results.codes import (
     COMMENT,
     FINDING,
@@ -78,14 +79,16 @@ _VERDICTS: Mapping[Verdict, str] = {
 }
 
 
-def put_disclaimer_first(report: Dataset) -> None:
-    """Insert what the report is as its very first content item.
+def put_disclaimer_first(report: Dataset, classification: Classification | None) -> None:
+    """Insert what the report is as its very first content item, what a classifier knows before it.
 
     TID 1500 has no place for it. Its order is significant but it is extensible, and then items of
     one's own may stand wherever they make sense (PS3.16 6.2.5): here before the observer, whose
     names are text too, and the image library, which fills pages.
     """
-    report.ContentSequence.insert(0, _text(COMMENT, DISCLAIMER))
+    training = () if classification is None else (classification.training,)
+    sentence = " ".join((*training, DISCLAIMER))
+    report.ContentSequence.insert(0, text_item(COMMENT, sentence))
 
 
 def statements(basis: ResultBasis) -> ContainerContentItem:
@@ -100,23 +103,23 @@ def statements(basis: ResultBasis) -> ContainerContentItem:
 def _statements(basis: ResultBasis) -> Iterator[ContentItem]:
     case, contents = basis.case, basis.contents
     for sentence in contents.findings:
-        yield _text(FINDING, sentence)
+        yield text_item(FINDING, sentence)
     for doubt in doubts(case):
-        yield _text(FINDING, doubt)
+        yield text_item(FINDING, doubt)
     told = (
-        *_passed(case.quality),
+        *passed(case.quality),
         *contents.comments,
         *measured_slices(case),
         *_curve(case),
         *range_notes(contents),
     )
     for sentence in (f"Demographics used: {contents.demographics}.", *told):
-        yield _text(COMMENT, sentence)
+        yield text_item(COMMENT, sentence)
     yield CodeContentItem(PAPILLARY_MUSCLES, PAPILLARY_INCLUDED, RelationshipTypeValues.CONTAINS)
     for note in header_notes(case.stack):
-        yield _text(COMMENT, f"Source headers: {note}.")
+        yield text_item(COMMENT, f"Source headers: {note}.")
     for model in models_of(case):
-        yield _text(COMMENT, describe_model(model))
+        yield text_item(COMMENT, describe_model(model))
 
 
 def _curve(case: Case) -> Iterator[str]:
@@ -131,7 +134,8 @@ def _curve(case: Case) -> Iterator[str]:
         yield f"LV volume curve, in ml over {over}: {', '.join(points)}."
 
 
-def _text(name: Code, sentence: str) -> TextContentItem:
+def text_item(name: Code, sentence: str) -> TextContentItem:
+    """A sentence in a container."""
     return TextContentItem(name, sentence, RelationshipTypeValues.CONTAINS)
 
 
@@ -161,7 +165,7 @@ def range_notes(contents: Contents, *, named: bool = True) -> Iterator[str]:
             yield f"Where there is no flag: {reason}."
 
 
-def doubts(case: Case) -> list[str]:
+def doubts(case: BaseCase) -> list[str]:
     """What the checks say against the numbers, and what is missing from the stack."""
     said = [
         f"{_title(finding)}, {_VERDICTS[finding.verdict]}: {finding.reason}."
@@ -172,10 +176,11 @@ def doubts(case: Case) -> list[str]:
     return [*said, *(f"Image stack: {note}." for note in missing)]
 
 
-def _passed(findings: tuple[QualityFinding, ...]) -> Iterator[str]:
-    passed = [_title(finding) for finding in findings if finding.verdict is Verdict.OK]
-    if passed:
-        listed = "; ".join(title[0].lower() + title[1:] for title in passed)
+def passed(findings: tuple[QualityFinding, ...]) -> Iterator[str]:
+    """Which checks found nothing against the numbers."""
+    titles = [_title(finding) for finding in findings if finding.verdict is Verdict.OK]
+    if titles:
+        listed = "; ".join(title[0].lower() + title[1:] for title in titles)
         yield f"Quality checks passed: {listed}."
 
 

@@ -5,10 +5,10 @@ callable of the same shape (another method, the true masks of a synthetic heart)
 place.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from pipeline.case import Case, CineCase, Float32, Float64, ModelUse, UInt8
+from pipeline.case import BaseCase, Case, CineCase, Float32, Float64, ModelUse, UInt8
 
 if TYPE_CHECKING:
     from models.ed_es_detector import FrameReading
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from models.regressor import RegressedVolume
 
 
-AnyCase = TypeVar("AnyCase", bound=Case)
+AnyCase = TypeVar("AnyCase", bound=BaseCase)
+StackCase = TypeVar("StackCase", bound=Case)
 
 
 class CaseStage(Protocol[AnyCase]):
@@ -63,6 +64,21 @@ class SliceClassifier(Protocol):
 
     def grad_cam(self, image: Float32, pixel_spacing_mm: tuple[float, float]) -> Float32:
         """Where in an image [y, x] it sees the LV, 0 to 1."""
+        ...
+
+
+class PictureClassifier(Protocol):
+    """Tells what a picture shows; `card` describes the network, `classes` names what it tells."""
+
+    card: "Card"
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, by index."""
+        ...
+
+    def __call__(self, pictures: Iterable[UInt8]) -> Float64:
+        """Probability [n, classes] of pictures [y, x, 3]."""
         ...
 
 

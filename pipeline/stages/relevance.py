@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from pipeline.case import Case, Float32, Float64, ModelUse, Relevance, ShortAxisStack
 from pipeline.errors import NotYetCovered, Rejection
-from pipeline.stages import AnyCase, Localiser, SliceClassifier, model_use
+from pipeline.stages import Localiser, SliceClassifier, StackCase, model_use
 
 # The localiser sees this many phases, spread over the cycle, and the highest probability counts:
 # a basal slice that shows the LV around ED alone still belongs to the ED volume. Where the LV has
@@ -61,7 +61,7 @@ class FindRelevantSlices:
         networks = (localiser, classifier) if classifier is not None else (localiser,)
         self.models: tuple[ModelUse, ...] = tuple(model_use(one.card) for one in networks)
 
-    def __call__(self, case: AnyCase) -> AnyCase:
+    def __call__(self, case: StackCase) -> StackCase:
         """Return the case with its relevance.
 
         Raises

@@ -27,7 +27,7 @@ def test_default_file_holds_the_defaults() -> None:
 def test_default_file_names_every_key() -> None:
     text = DEFAULT_FILE.read_text(encoding="utf-8")
     for table in Settings.model_fields:
-        assert f"[{table}" in text or f"[[{table}]]" in text
+        assert f"[{table}" in text or f"[[{table}]]" in text or f"\n{table} = " in text
     for model in (Settings.model_fields["peers"], Settings.model_fields["destinations"]):
         for key in model.annotation.__args__[0].model_fields:
             assert f"# {key} = " in text

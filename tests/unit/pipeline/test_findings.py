@@ -185,7 +185,7 @@ def test_the_one_completed_stack_stands_at_the_top_level_too(tmp_path):
     for name in ("phases", "volume_curve_ml", "slices", "biomarkers", "quality", "provenance"):
         assert found[name] == measured[name] != [], name
     assert found["files_left_out"] == ["a.txt: no DICOM"]
-    assert found["schema_version"] == "1.3"
+    assert found["schema_version"] == "1.4"
     assert found["software_version"] == SOFTWARE_VERSION
 
 

@@ -1,0 +1,102 @@
+"""Which instances that are no stack form a case, from headers alone: ECGs and perfusion SPECT.
+
+An ECG, be it a waveform or the picture of a sheet, is a case by itself. The tomograms of stress and
+rest of one study are one case together; a secondary capture of a perfusion display is one by
+itself.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from enum import StrEnum
+
+from pipeline.headers import InstanceHeader
+
+ECG = "ecg"
+SPECT = "spect"
+PICTURE_PIPELINES = (ECG, SPECT)
+"""Pipelines whose cases are no stacks."""
+
+NM_IMAGE = "1.2.840.10008.5.1.4.1.1.20"
+ECG_WAVEFORMS = tuple(f"1.2.840.10008.5.1.4.1.1.9.1.{kind}" for kind in (1, 2, 4))
+"""12-lead ECG, General ECG and General 32-bit ECG Waveform Storage."""
+SECONDARY_CAPTURES = (
+    "1.2.840.10008.5.1.4.1.1.7",
+    *(f"1.2.840.10008.5.1.4.1.1.7.{kind}" for kind in (1, 2, 3, 4)),
+)
+SOP_CLASSES: Mapping[str, frozenset[str]] = {
+    ECG: frozenset({*ECG_WAVEFORMS, *SECONDARY_CAPTURES}),
+    SPECT: frozenset({NM_IMAGE, *SECONDARY_CAPTURES}),
+}
+"""What each of these pipelines reads."""
+
+# Third value of ImageType (PS3.3 C.8.4.9.1.1); projections and gated frames are other things.
+_RECONSTRUCTED = "RECON TOMO"
+_REST = re.compile(r"(?i)rest(?![a-z])|ruhe|reposo|repos(?![a-z])|redistribution")
+_STRESS = re.compile(r"(?i)stress|exercise|effort|esfuerzo|belastung|(adeno|dipyridamol|dobutamin)")
+
+
+class View(StrEnum):
+    """State of the heart that a perfusion tomogram shows."""
+
+    STRESS = "stress"
+    REST = "rest"
+
+
+def view_of(header: InstanceHeader) -> View | None:
+    """The view that description, protocol and ImageID state; None of none or of both."""
+    words = " ".join((header.series_description, header.protocol_name, header.image_id))
+    found = {
+        view
+        for view, pattern in ((View.STRESS, _STRESS), (View.REST, _REST))
+        if pattern.search(words)
+    }
+    return found.pop() if len(found) == 1 else None
+
+
+def why_no_picture(pipeline: str, header: InstanceHeader) -> str | None:
+    """Why an instance that a route takes is none of its pipeline; None when it is."""
+    if pipeline == SPECT and header.sop_class_uid == NM_IMAGE:
+        if _RECONSTRUCTED not in header.image_type:
+            return "no reconstructed tomogram that is not gated (ImageType RECON TOMO)"
+        if view_of(header) is None:
+            return "neither description nor ImageID says stress or rest"
+    return None
+
+
+def cases(
+    pipeline: str, headers: Iterable[InstanceHeader]
+) -> list[tuple[str, tuple[InstanceHeader, ...]]]:
+    """Group instances that one of these pipelines takes.
+
+    Returns
+    -------
+    list of (str, tuple of InstanceHeader)
+        Of each case what it is, in words, and its instances.
+    """
+    together: defaultdict[tuple[str, str], list[InstanceHeader]] = defaultdict(list)
+    found = []
+    for header in headers:
+        if header.sop_class_uid == NM_IMAGE:
+            together[header.study_instance_uid, header.patient_id].append(header)
+        else:
+            found.append((_what(pipeline, header), (header,)))
+    return [*found, *((_views(group), tuple(group)) for group in together.values())]
+
+
+def is_whole(headers: Sequence[InstanceHeader]) -> bool:
+    """Whether nothing more can be expected of a case: an ECG at once, tomograms of both views."""
+    tomograms = [header for header in headers if header.sop_class_uid == NM_IMAGE]
+    return not tomograms or {view_of(header) for header in tomograms} >= {*View}
+
+
+def _what(pipeline: str, header: InstanceHeader) -> str:
+    if header.sop_class_uid in ECG_WAVEFORMS:
+        return "an ECG waveform by itself"
+    return f"a secondary capture called {'an ECG' if pipeline == ECG else 'SPECT'}"
+
+
+def _views(headers: Sequence[InstanceHeader]) -> str:
+    there = {view_of(header) for header in headers}
+    stated = [str(view) for view in View if view in there]
+    return f"perfusion tomograms: {' and '.join(stated)}{'' if len(stated) > 1 else ' only'}"

@@ -1,0 +1,82 @@
+"""The report of a picture: what a network says it shows (PS3.16 TID 1500)."""
+
+from collections.abc import Iterator
+
+from highdicom.sr import (
+    ContainerContentItem,
+    ContentItem,
+    ContentSequence,
+    ImageContentItem,
+    RelationshipTypeValues,
+    WaveformContentItem,
+)
+
+from pipeline.case import FrameSource
+from pipeline.pictures import ECG_WAVEFORMS
+from pipeline.results.class_codes import SOURCE_OF_MEASUREMENT, SUBJECTS
+from pipeline.results.codes import COMMENT, FINDING, QUALITATIVE_EVALUATIONS
+from pipeline.results.common import Basis, ResultObject, describe_model, identify, models_of
+from pipeline.results.measurements import classification_groups
+from pipeline.results.source import evidence_of, header_notes, is_citable
+from pipeline.results.sr import document, finished_report
+from pipeline.results.statements import doubts, passed, text_item
+
+_SERIES_NUMBER = 9041
+_CONTAINS = RelationshipTypeValues.CONTAINS
+
+
+def write_class_report(basis: Basis) -> ResultObject:
+    """State the class and the probability of each, or why they are withheld.
+
+    Raises
+    ------
+    ValueError
+        Nothing was classified.
+    """
+    told = basis.case.classification
+    if told is None:
+        raise ValueError("a report of a picture comes after its classification")
+    subject = SUBJECTS[told.subject]
+    (group,) = classification_groups(basis)
+    group[0].ContentSequence.extend(_sources(basis))
+    said = ContainerContentItem(QUALITATIVE_EVALUATIONS, relationship_type=_CONTAINS)
+    said.ContentSequence = ContentSequence([*_said(basis)])
+    return finished_report(
+        basis,
+        identify("sr", basis),
+        document(basis, subject.procedure, [group], said),
+        evidence_of(basis.case.stack),
+        series_number=_SERIES_NUMBER,
+        words=f"{subject.title}, research only",
+        incomplete="The class is withheld; the reason is stated" if told.withheld else "",
+    )
+
+
+def _sources(basis: Basis) -> Iterator[ContentItem]:
+    """Name the instances that were looked at, but for those whose UID no content item may hold."""
+    for row in basis.case.stack.sources:
+        for cell in row:
+            if cell is not None and is_citable(cell.sop_instance_uid):
+                yield _source(cell)
+
+
+def _source(cell: FrameSource) -> ContentItem:
+    kind = WaveformContentItem if cell.sop_class_uid in ECG_WAVEFORMS else ImageContentItem
+    return kind(
+        SOURCE_OF_MEASUREMENT,
+        cell.sop_class_uid,
+        cell.sop_instance_uid,
+        relationship_type=_CONTAINS,
+    )
+
+
+def _said(basis: Basis) -> Iterator[ContentItem]:
+    case = basis.case
+    for doubt in doubts(case):
+        yield text_item(FINDING, doubt)
+    for sentence in passed(case.quality):
+        yield text_item(COMMENT, sentence)
+    for note in header_notes(case.stack):
+        yield text_item(COMMENT, f"Source headers: {note}.")
+    for model in models_of(case):
+        yield text_item(COMMENT, describe_model(model))
