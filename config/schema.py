@@ -240,7 +240,7 @@ class SpectSettings(ClassifierSettings):
     @property
     def networks(self) -> tuple[NeededNetwork, ...]:
         """The networks that take part."""
-        return (NeededNetwork(self.network, "spect_classification"),)
+        return (NeededNetwork(self.network, "perfusion_classification"),)
 
 
 def _of_slices(localiser: str, classifier: str) -> tuple[NeededNetwork, ...]:

@@ -74,6 +74,28 @@ def decide(
     return Decision(False, f"more instances, or quiet until {quiet_until:%H:%M:%S} UTC")
 
 
+def decide_case(
+    arrival: Arrival, now: datetime, settings: CompletionSettings, *, whole: bool
+) -> Decision:
+    """Decide whether a case that is no stack is complete; parameters as those of `decide`.
+
+    Parameters
+    ----------
+    whole : bool
+        Nothing more can be expected of it: then it starts soon after its release, else it waits
+        until it stayed quiet.
+    """
+    quiet_until = arrival.last_received + timedelta(seconds=settings.quiet_s)
+    if now >= quiet_until:
+        return Decision(True, "quiet")
+    released = arrival.last_released
+    if whole and settings.early_start and released is not None:
+        settled = now >= released + timedelta(seconds=settings.settle_s)
+        if settled and not (arrival.still_open or arrival.aborted):
+            return Decision(True, "released and nothing is missing")
+    return Decision(False, f"more instances, or quiet until {quiet_until:%H:%M:%S} UTC")
+
+
 def _as_declared(grid: Grid, arrival: Arrival) -> bool:
     """Whether exactly the declared number of images is there, in a grid without holes."""
     if grid.n_slices < 3 or grid.holes:

@@ -2,7 +2,7 @@
 
 import socket
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import partial
 
 import structlog
@@ -30,18 +30,22 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     EncapsulatedPDFStorage,
     EnhancedMRImageStorage,
     EnhancedSRStorage,
+    General32bitECGWaveformStorage,
+    GeneralECGWaveformStorage,
     GrayscaleSoftcopyPresentationStateStorage,
     KeyObjectSelectionDocumentStorage,
     MRImageStorage,
     MultiFrameGrayscaleByteSecondaryCaptureImageStorage,
     MultiFrameGrayscaleWordSecondaryCaptureImageStorage,
     MultiFrameTrueColorSecondaryCaptureImageStorage,
+    NuclearMedicineImageStorage,
     SecondaryCaptureImageStorage,
     SegmentationStorage,
+    TwelveLeadECGWaveformStorage,
     Verification,
 )
 
-from config.schema import NodeSettings
+from config.schema import NodeSettings, PipelinesSettings
 from config.version import SOFTWARE_VERSION
 from pipeline.results.common import IMPLEMENTATION_CLASS_UID
 
@@ -86,12 +90,30 @@ STORED_SOP_CLASSES = (
     KeyObjectSelectionDocumentStorage,
 )
 
+# What only these pipelines read; accepted where they are enabled.
+_OF_PIPELINE: Mapping[str, tuple[str, ...]] = {
+    "ecg": (
+        TwelveLeadECGWaveformStorage,
+        GeneralECGWaveformStorage,
+        General32bitECGWaveformStorage,
+    ),
+    "spect": (NuclearMedicineImageStorage,),
+}
+
 # pynetdicom reads this at run time. Its event log costs receiving speed, and names patients.
 _config.LOG_HANDLER_LEVEL = "none"
 
 # pynetdicom decodes command sets with pydicom in threads of its own, where each UID with a leading
 # zero (scanners write them) would draw a warning. What must hold for UIDs is checked on receipt.
 pydicom_settings.reading_validation_mode = IGNORE
+
+
+def accepted_sop_classes(pipelines: PipelinesSettings) -> tuple[str, ...]:
+    """Storage SOP classes that the node accepts with these pipelines."""
+    enabled = (
+        classes for name, classes in _OF_PIPELINE.items() if getattr(pipelines, name).enabled
+    )
+    return (*STORED_SOP_CLASSES, *(uid for classes in enabled for uid in classes))
 
 
 def application_entity(ae_title: str, settings: NodeSettings) -> AE:

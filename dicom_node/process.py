@@ -16,6 +16,7 @@ from pipeline.analysis import Analyser, ResultIdentity, left_alone, rejected
 from pipeline.errors import Rejection
 from pipeline.findings import Findings, SeriesFindings, write_findings
 from pipeline.headers import InstanceHeader, read_header
+from pipeline.pictures import PICTURE_PIPELINES
 from pipeline.results.profiles import is_wanted
 from pipeline.routing import Proposal, propose
 
@@ -72,7 +73,7 @@ def process_files(
             number, proposal, inputs.files, output, analyser, study=study
         )
         study.append(found[number])
-        if explain and proposal.pipeline is not None:
+        if explain and proposal.pipeline not in (None, *PICTURE_PIPELINES):
             _explain(proposal, inputs.files, analyser, output / f"stack-{number}-slices.png")
     series = (found[number].with_saved_objects() for number, _ in numbered)
     findings = Findings.of(series, files_left_out=inputs.left_out)

@@ -13,6 +13,7 @@ from config.version import SOFTWARE_VERSION
 from dicom_node.clock import ClockWatch
 from dicom_node.deliver import Deliverer
 from dicom_node.inbox import Inbox
+from dicom_node.network import accepted_sop_classes
 from dicom_node.query import ArchiveCounts
 from dicom_node.receive import Receiver
 from dicom_node.sweep import Sweeper
@@ -85,7 +86,8 @@ class Node:
     def __init__(self, settings: Settings, storage: Storage) -> None:
         self._settings = settings
         self._storage = storage
-        self._receiver = Receiver(settings.node, settings.peers, Inbox(storage))
+        accepted = accepted_sop_classes(settings.pipelines)
+        self._receiver = Receiver(settings.node, settings.peers, Inbox(storage), accepted)
         self._sweeper = Sweeper(storage, settings, ArchiveCounts(settings.peers, settings.node))
         self._workers = [
             Worker(storage, settings, f"worker-{number}")

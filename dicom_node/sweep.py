@@ -12,13 +12,14 @@ from datetime import datetime, timedelta
 import structlog
 
 from config.errors import TransientError
-from config.schema import Settings
-from dicom_node.completion import Arrival, decide
+from config.schema import CompletionSettings, Settings
+from dicom_node.completion import Arrival, Decision, decide, decide_case
 from dicom_node.joining import wake_unjoined
 from pipeline.assemble import grid_of
 from pipeline.errors import Rejection
 from pipeline.grid import Grid
 from pipeline.headers import InstanceHeader
+from pipeline.pictures import PICTURE_PIPELINES, is_whole
 from pipeline.routing import Proposal, propose
 from storage import Storage
 from storage.errors import OriginalsDeleted, UnknownSeries
@@ -193,7 +194,7 @@ class Sweeper:
         arrival = self._arrival(stack, known)
         if arrival.still_open and stack.reason == SENT_AGAIN:
             return
-        decision = decide(routed.grid, arrival, now, self._settings.completion)
+        decision = _decided(routed, arrival, now, self._settings.completion)
         if not decision.ready:
             reason = f"waits for {decision.trigger}"
             if stack.reason != reason:
@@ -263,9 +264,17 @@ def _facts(stack: Stack) -> dict[str, object]:
     }
 
 
+def _decided(
+    routed: _Routed, arrival: Arrival, now: datetime, settings: CompletionSettings
+) -> Decision:
+    if routed.proposal.pipeline in PICTURE_PIPELINES:
+        return decide_case(arrival, now, settings, whole=is_whole(routed.proposal.headers))
+    return decide(routed.grid, arrival, now, settings)
+
+
 def _routed(proposal: Proposal, instances: Mapping[str, StoredInstance]) -> _Routed:
     grid = None
-    if proposal.pipeline is not None:
+    if proposal.pipeline is not None and proposal.pipeline not in PICTURE_PIPELINES:
         try:
             grid = grid_of(proposal)
         except Rejection as rejection:

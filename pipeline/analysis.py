@@ -6,7 +6,7 @@ Networks are loaded at the first stack and kept for the next.
 import hashlib
 import json
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING
 from config.schema import LOCALISER, Profile, Settings
 from config.version import SOFTWARE_VERSION
 from pipeline.assemble import assemble, assemble_lge
-from pipeline.case import Case, CineStack
+from pipeline.case import BaseCase, CineStack
 from pipeline.companion import companion_of
 from pipeline.errors import Rejection
 from pipeline.findings import SeriesFindings
+from pipeline.picture_input import assemble_ecg, assemble_spect
+from pipeline.pictures import ECG, NM_IMAGE, PICTURE_PIPELINES, SPECT
 from pipeline.results import ResultContext, ResultObject, write_results
 from pipeline.results.common import EarlierObject, result_uid
 from pipeline.routing import Proposal
@@ -26,7 +28,9 @@ from pipeline.stated import completed_findings, uncompleted_findings
 
 if TYPE_CHECKING:
     from pipeline.cine import CinePipeline
+    from pipeline.ecg import EcgPipeline
     from pipeline.lge import LgePipeline
+    from pipeline.spect import SpectPipeline
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +91,8 @@ class Analyser:
         self.profiles = frozenset(profiles or settings.profiles)
         self._cine: CinePipeline | None = None
         self._lge: LgePipeline | None = None
+        self._ecg: EcgPipeline | None = None
+        self._spect: SpectPipeline | None = None
 
     def analyse(
         self,
@@ -124,9 +130,15 @@ class Analyser:
         NotYetCovered
             `require_coverage`, and an end slice shows the LV.
         """
-        chain: CinePipeline | LgePipeline
-        case: Case
-        if proposal.pipeline == "lge":
+        chain: CinePipeline | LgePipeline | EcgPipeline | SpectPipeline
+        case: BaseCase
+        if proposal.pipeline == ECG:
+            chain = self._ecg_chain()
+            case = chain.carry(assemble_ecg(proposal, files))
+        elif proposal.pipeline == SPECT:
+            chain = self._spect_chain()
+            case = chain.carry(assemble_spect(proposal, files))
+        elif proposal.pipeline == "lge":
             chain = self._lge_chain()
             case = chain.run(
                 assemble_lge(proposal, files),
@@ -137,9 +149,11 @@ class Analyser:
             chain = self._cine_chain()
             case = chain.run(self._cine_stack(proposal, files), require_coverage=require_coverage)
         pipeline, numeric_backend = str(proposal.pipeline), chain.numeric_backend
+        identity = _of_its_own(identity, proposal)
         context = self._context(identity, pipeline, numeric_backend)
         if standing is not None:
-            as_before = self._context(standing.identity, pipeline, numeric_backend)
+            stood = _of_its_own(standing.identity, proposal)
+            as_before = self._context(stood, pipeline, numeric_backend)
             if result_uid("sr", case, as_before) in standing.sop_instance_uids:
                 context = as_before
         objects = write_results(case, context, self.profiles)
@@ -166,13 +180,17 @@ class Analyser:
         )
 
     def explain(self, proposal: Proposal, files: Mapping[str, Path]) -> SliceExplanation | None:
-        """Return why slices of a stack are measured or not; None where the localiser decides.
+        """Return why slices of a stack are measured or not.
+
+        None where the localiser decides, and of what is no stack.
 
         Raises
         ------
         Rejection
             The images make no stack.
         """
+        if proposal.pipeline in PICTURE_PIPELINES:
+            return None
         if proposal.pipeline == "lge":
             return self._lge_chain().explain(assemble_lge(proposal, files))
         return self._cine_chain().explain(self._cine_stack(proposal, files))
@@ -195,6 +213,33 @@ class Analyser:
             settings = self._settings
             self._lge = build_lge_pipeline(settings.pipelines.lge, settings.worker)
         return self._lge
+
+    def _ecg_chain(self) -> "EcgPipeline":
+        settings = self._settings
+        if self._ecg is None:
+            from pipeline.ecg import build_ecg_pipeline
+
+            self._ecg = build_ecg_pipeline(settings.pipelines.ecg, settings.worker)
+        return self._ecg
+
+    def _spect_chain(self) -> "SpectPipeline":
+        settings = self._settings
+        if self._spect is None:
+            from pipeline.spect import build_spect_pipeline
+
+            self._spect = build_spect_pipeline(settings.pipelines.spect, settings.worker)
+        return self._spect
+
+
+def _of_its_own(identity: ResultIdentity, proposal: Proposal) -> ResultIdentity:
+    """Identity with a result series for each picture: several cases may share a source series.
+
+    Tomograms are one case with their study.
+    """
+    first = proposal.headers[0]
+    if proposal.pipeline not in PICTURE_PIPELINES or first.sop_class_uid == NM_IMAGE:
+        return identity
+    return replace(identity, series_seed=f"{identity.series_seed}/{first.sop_instance_uid}")
 
 
 def left_alone(proposal: Proposal) -> SeriesFindings:

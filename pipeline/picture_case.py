@@ -1,10 +1,11 @@
-"""The case of what is no stack: a picture, and what it was made of."""
+"""The cases of what is no stack: a picture, and what it was made of."""
 
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from pipeline.case import BaseCase, UInt8
+from pipeline.spect_input import PerfusionView
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,13 +19,21 @@ class PictureCase(BaseCase):
     subject : str
         As in `Classification`.
     picture : uint8 [y, x, 3]
-        Red, green, blue. Empty when `unshown` says why there is none.
+        Red, green, blue; empty while there is none.
     drawn : bool
-        The node drew it itself, from a waveform or from tomograms that it found plausible.
+        The node draws it itself, from a waveform or from tomograms.
     unshown : str or None
+        Why there is no picture to classify; the class is withheld for it.
     """
 
     subject: str = ""
     picture: UInt8 = field(default_factory=lambda: np.zeros((0, 0, 3), np.uint8))
     drawn: bool = False
     unshown: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SpectCase(PictureCase):
+    """A perfusion study: its tomograms, each with the left ventricle in it, or a capture."""
+
+    views: tuple[PerfusionView, ...] = ()

@@ -30,8 +30,8 @@ SOP_CLASSES: Mapping[str, frozenset[str]] = {
 }
 """What each of these pipelines reads."""
 
-# Third value of ImageType (PS3.3 C.8.4.9.1.1); projections and gated frames are other things.
-_RECONSTRUCTED = "RECON TOMO"
+# Third value of ImageType (PS3.3 C.8.4.9.1.1); projections are other things.
+_RECONSTRUCTED = frozenset({"RECON TOMO", "RECON GATED TOMO"})
 _REST = re.compile(r"(?i)rest(?![a-z])|ruhe|reposo|repos(?![a-z])|redistribution")
 _STRESS = re.compile(r"(?i)stress|exercise|effort|esfuerzo|belastung|(adeno|dipyridamol|dobutamin)")
 
@@ -57,8 +57,8 @@ def view_of(header: InstanceHeader) -> View | None:
 def why_no_picture(pipeline: str, header: InstanceHeader) -> str | None:
     """Why an instance that a route takes is none of its pipeline; None when it is."""
     if pipeline == SPECT and header.sop_class_uid == NM_IMAGE:
-        if _RECONSTRUCTED not in header.image_type:
-            return "no reconstructed tomogram that is not gated (ImageType RECON TOMO)"
+        if _RECONSTRUCTED.isdisjoint(header.image_type):
+            return "no reconstructed tomogram (ImageType RECON TOMO)"
         if view_of(header) is None:
             return "neither description nor ImageID says stress or rest"
     return None

@@ -8,8 +8,8 @@ from highdicom.sr import (
     ContentSequence,
     ImageContentItem,
     RelationshipTypeValues,
-    WaveformContentItem,
 )
+from pydicom import Dataset
 
 from pipeline.case import FrameSource
 from pipeline.pictures import ECG_WAVEFORMS
@@ -41,7 +41,7 @@ def write_class_report(basis: Basis) -> ResultObject:
     group[0].ContentSequence.extend(_sources(basis))
     said = ContainerContentItem(QUALITATIVE_EVALUATIONS, relationship_type=_CONTAINS)
     said.ContentSequence = ContentSequence([*_said(basis)])
-    return finished_report(
+    report = finished_report(
         basis,
         identify("sr", basis),
         document(basis, subject.procedure, [group], said),
@@ -50,6 +50,8 @@ def write_class_report(basis: Basis) -> ResultObject:
         words=f"{subject.title}, research only",
         incomplete="The class is withheld; the reason is stated" if told.withheld else "",
     )
+    _call_waveforms_so(report.dataset)
+    return report
 
 
 def _sources(basis: Basis) -> Iterator[ContentItem]:
@@ -61,13 +63,25 @@ def _sources(basis: Basis) -> Iterator[ContentItem]:
 
 
 def _source(cell: FrameSource) -> ContentItem:
-    kind = WaveformContentItem if cell.sop_class_uid in ECG_WAVEFORMS else ImageContentItem
-    return kind(
+    return ImageContentItem(
         SOURCE_OF_MEASUREMENT,
         cell.sop_class_uid,
         cell.sop_instance_uid,
         relationship_type=_CONTAINS,
     )
+
+
+def _call_waveforms_so(item: Dataset) -> None:
+    """Turn references to waveforms, built as images, to WAVEFORM items (PS3.3 C.18.5).
+
+    highdicom makes such items, but not a report that holds one.
+    """
+    for child in item.get("ContentSequence", ()):
+        if child.ValueType == "IMAGE":
+            (referenced,) = child.ReferencedSOPSequence
+            if referenced.ReferencedSOPClassUID in ECG_WAVEFORMS:
+                child.ValueType = "WAVEFORM"
+        _call_waveforms_so(child)
 
 
 def _said(basis: Basis) -> Iterator[ContentItem]:

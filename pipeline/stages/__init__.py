@@ -15,10 +15,12 @@ if TYPE_CHECKING:
     from models.predict import Localisation
     from models.registry import Card
     from models.regressor import RegressedVolume
+    from pipeline.picture_case import PictureCase
 
 
 AnyCase = TypeVar("AnyCase", bound=BaseCase)
 StackCase = TypeVar("StackCase", bound=Case)
+AnyPicture = TypeVar("AnyPicture", bound="PictureCase")
 
 
 class CaseStage(Protocol[AnyCase]):
@@ -77,7 +79,7 @@ class PictureClassifier(Protocol):
         """Names of the classes, by index."""
         ...
 
-    def __call__(self, pictures: Iterable[UInt8]) -> Float64:
+    def __call__(self, pictures: Iterable[UInt8], /) -> Float64:
         """Probability [n, classes] of pictures [y, x, 3]."""
         ...
 

@@ -1,0 +1,73 @@
+"""What a picture shows: one network tells, and its doubt withholds."""
+
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pipeline.case import ModelUse, QualityFinding, Verdict
+from pipeline.classification import Classification
+from pipeline.picture_case import PictureCase
+from pipeline.stages import AnyPicture, PictureClassifier, model_use
+
+if TYPE_CHECKING:
+    from models.registry import Card
+
+
+class ClassifyPicture:
+    """Classify the picture of a case, or withhold the class with the reason.
+
+    Parameters
+    ----------
+    classifier : PictureClassifier
+    min_confidence : float
+        The class is withheld when its probability is lower.
+    """
+
+    name = "classification"
+
+    def __init__(self, classifier: PictureClassifier, min_confidence: float) -> None:
+        self._classifier = classifier
+        self._min_confidence = min_confidence
+        self.models: tuple[ModelUse, ...] = (model_use(classifier.card),)
+
+    def __call__(self, case: AnyPicture) -> AnyPicture:
+        """Return the case with its classification."""
+        probabilities = {} if case.unshown else self._probabilities(case)
+        withheld = case.unshown or self._doubt(probabilities)
+        told = Classification(
+            subject=case.subject,
+            training=training_of(self._classifier.card),
+            probabilities={} if withheld else probabilities,
+            withheld=withheld,
+        )
+        quality = case.quality
+        if withheld:
+            doubt = QualityFinding("classification", Verdict.WITHHELD, withheld)
+            quality = (*quality, doubt)
+        return replace(case, classification=told, quality=quality)
+
+    def _probabilities(self, case: PictureCase) -> dict[str, float]:
+        (found,) = self._classifier([case.picture]).tolist()
+        return dict(zip(self._classifier.classes, found, strict=True))
+
+    def _doubt(self, probabilities: dict[str, float]) -> str | None:
+        likeliest = max(probabilities.values())
+        if likeliest >= self._min_confidence:
+            return None
+        return (
+            f"the likeliest class has a probability of {likeliest:.2f}, less than "
+            f"{self._min_confidence:g} (min_confidence)"
+        )
+
+
+def training_of(card: "Card") -> str:
+    """Say in a sentence what a network was trained on, and that it is not validated.
+
+    The words before the first comma name a set, see `models.training.cards`.
+    """
+    named = [re.sub(r" \([^)]*\)", "", entry.split(",")[0]) for entry in card.data]
+    sets = "; ".join(dict.fromkeys(named)) or "sets that its card does not name"
+    return (
+        f"Research model {card.name} {card.version}, trained on: {sets}. Not validated: decision "
+        "support for research, never a diagnosis."
+    )
