@@ -105,6 +105,8 @@ def test_distance_goes_the_shorter_way_round(first, second, distance):
 @pytest.mark.parametrize("missing", ["relevance", "segmentation"])
 def test_detection_needs_what_comes_before(missing):
     relevance = Relevance(np.zeros(12), (True,) * 12, (48.0, 48.0))
-    case = SegmentCine(OracleSegmenter())(CineCase(label_stack(drawn_labels()), relevance=relevance))
+    case = SegmentCine(OracleSegmenter())(
+        CineCase(label_stack(drawn_labels()), relevance=relevance)
+    )
     with pytest.raises(ValueError, match="after relevance and segmentation"):
         DetectPhases(8)(replace(case, **{missing: None}))
