@@ -210,7 +210,7 @@ class LgeSettings(Table):
         )
 
 
-class ClassifierSettings(_Table):
+class ClassifierSettings(Table):
     """`[pipelines.ecg]`, `[pipelines.spect]`: one network that tells classes; for research alone.
 
     It needs `allow_research_models`.

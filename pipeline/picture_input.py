@@ -11,12 +11,13 @@ from pipeline.case import FrameSource, Sources
 from pipeline.ecg_input import ecg_sheet
 from pipeline.elements import UNREADABLE, quiet_pydicom
 from pipeline.errors import Rejection
-from pipeline.headers import InstanceHeader, digest_content
+from pipeline.headers import InstanceHeader
 from pipeline.picture_case import PictureCase, SpectCase
 from pipeline.pictures import ECG, ECG_WAVEFORMS, NM_IMAGE, SPECT
 from pipeline.pixels import decode_instance
 from pipeline.routing import Proposal
 from pipeline.spect_input import PerfusionView, display_capture, perfusion_view
+from pipeline.versions import digest_content
 
 _BULK = ("PixelData", "WaveformSequence")
 
@@ -51,7 +52,7 @@ def assemble_ecg(proposal: Proposal, files: Mapping[str, Path]) -> PictureCase:
 
 
 def assemble_spect(proposal: Proposal, files: Mapping[str, Path]) -> SpectCase:
-    """Read a perfusion study: its tomograms with the ventricle in each, or the capture of a display.
+    """Read a perfusion study: tomograms with the ventricle in each, or the capture of a display.
 
     A tomogram that is no view of a heart is left out where another one is; what was left out is
     named.

@@ -81,19 +81,17 @@ class CheckEcgSheet:
 
 def why_no_sheet(found: SheetFeatures) -> str | None:
     """Say what keeps a picture from being a sheet; None when nothing does."""
-    if not 1.1 <= found.aspect <= 2.2:
-        return f"it is {found.aspect:.2f} times as wide as high"
-    if found.paper < 110:
-        return "it is dark, not paper"
-    if not 0.002 <= found.ink <= 0.2:
-        return f"{found.ink:.1%} of it is ink"
-    if found.grid < 0.35:
-        return "it has no millimetre grid"
-    if not 15 <= found.grid_per_width <= 110:
-        return f"its grid has {found.grid_per_width:.0f} squares across, not those of a sheet"
-    if found.traces < 1.5:
-        return "no traces run across it"
-    return None
+    doubts = {
+        f"it is {found.aspect:.2f} times as wide as high": 1.1 <= found.aspect <= 2.2,
+        "it is dark, not paper": found.paper >= 110,
+        f"{found.ink:.1%} of it is ink": 0.002 <= found.ink <= 0.2,
+        "it has no millimetre grid": found.grid >= 0.35,
+        f"its grid has {found.grid_per_width:.0f} squares across, not those of a sheet": (
+            15 <= found.grid_per_width <= 110
+        ),
+        "no traces run across it": found.traces >= 1.5,
+    }
+    return next((doubt for doubt, passed in doubts.items() if not passed), None)
 
 
 def sheet_features(picture: UInt8) -> SheetFeatures:

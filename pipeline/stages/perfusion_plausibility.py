@@ -1,9 +1,9 @@
 """Whether a capture looks like the display of a perfusion study: rows of rings of one size.
 
-Tomograms need none of this: in each of them a left ventricle was found (`pipeline.spect_input`), or
-it was refused. Of a capture nothing is known but what it shows. A display of short-axis slices shows
-the ventricle as bright rings or horseshoes with a dark middle on a dark ground, many of them, of
-about the same size, in rows.
+Tomograms need none of this: in each of them a left ventricle was found (`pipeline.spect_input`),
+or it was refused. Of a capture nothing is known but what it shows. A display of short-axis slices
+shows the ventricle as bright rings or horseshoes with a dark middle on a dark ground, four or more
+of about the same size, in rows, and no finer detail than a gamma camera resolves.
 """
 
 from collections.abc import Iterator
@@ -135,9 +135,9 @@ def _brightness(picture: UInt8) -> Float32:
     scale = max(grey.shape) / _SIDE
     size = [max(8, round(side / scale)) for side in reversed(grey.shape)]
     grid = sitk.Resample(
-        sitk.SmoothingRecursiveGaussian(image, max(0.5, scale)),
+        sitk.SmoothingRecursiveGaussian(image, max(0.5, scale)),  # type: ignore[no-untyped-call]
         size,
-        sitk.Transform(),
+        sitk.Transform(),  # type: ignore[no-untyped-call]
         sitk.sitkLinear,
         (0.0, 0.0),
         (scale, scale),

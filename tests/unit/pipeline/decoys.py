@@ -112,7 +112,18 @@ def _contact_sheet(rng: np.random.Generator) -> UInt8:
 def _text(rng: np.random.Generator) -> UInt8:
     """A typed letter."""
     image, pen = _page()
-    words = ["report", "patient", "heart", "seen", "normal", "unchanged", "clinic", "date", "signed", "therapy"]
+    words = [
+        "report",
+        "patient",
+        "heart",
+        "seen",
+        "normal",
+        "unchanged",
+        "clinic",
+        "date",
+        "signed",
+        "therapy",
+    ]
     for line in range(24):
         pen.text((40, 20 + 24 * line), " ".join(rng.choice(words, 11)), fill=(0, 0, 0), font=_FONT)
     return np.asarray(image)
