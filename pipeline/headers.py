@@ -30,6 +30,7 @@ from pipeline.elements import (
 )
 from pipeline.errors import Rejection
 from pipeline.results.common import NODE_MANUFACTURER
+from pipeline.views import TEXTS, told_view
 
 # Segmentation, SRs, Secondary Captures, Encapsulated PDF (PS3.4 B.5): what a node writes.
 _RESULT_CLASSES = (
@@ -44,6 +45,9 @@ _HEADER_TAGS = [
     for keyword in (
         "ImageType",
         "ImageID",
+        "PerformedProcedureStepDescription",
+        "ProcedureCodeSequence",
+        "AcquisitionContextSequence",
         "SOPClassUID",
         "SOPInstanceUID",
         "AcquisitionDate",
@@ -137,8 +141,8 @@ class InstanceHeader:
         One of our own results.
     acquisition_type : str
         MRAcquisitionType, "2D" or "3D".
-    image_id : str
-        ImageID (PS3.3 C.8.4.9), where nuclear medicine often says which view it is.
+    view : str
+        "stress" or "rest" where an image of nuclear medicine says so (`pipeline.views`).
     """
 
     sop_instance_uid: str
@@ -166,7 +170,7 @@ class InstanceHeader:
     frames: tuple[FrameHeader, ...]
     instance_number: int | None = None
     acquisition_type: str = ""
-    image_id: str = ""
+    view: str = ""
 
     @property
     def pixel_spacing_mm(self) -> Pair | None:
@@ -265,8 +269,22 @@ def _summary(reader: Reader) -> InstanceHeader:
         frames=_frames(reader),
         instance_number=reader.integer("InstanceNumber"),
         acquisition_type=reader.text("MRAcquisitionType"),
-        image_id=reader.text("ImageID"),
+        view=_view(reader),
     )
+
+
+def _view(reader: Reader) -> str:
+    if reader.text("Modality") != "NM":
+        return ""
+    states = [
+        (code.text("CodingSchemeDesignator"), code.text("CodeValue"))
+        for item in reader.items("AcquisitionContextSequence")
+        for code in item.items("ConceptCodeSequence")
+    ]
+    procedures = [code.text("CodeMeaning") for code in reader.items("ProcedureCodeSequence")]
+    texts = {keyword: reader.text(keyword) for keyword in TEXTS}
+    told = told_view(states, {**texts, "ProcedureCodeSequence": " ".join(procedures)})
+    return "" if told is None else told[0]
 
 
 def _uid(reader: Reader, keyword: str) -> str:

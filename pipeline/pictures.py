@@ -5,12 +5,11 @@ rest of one study are one case together; a secondary capture of a perfusion disp
 itself.
 """
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from enum import StrEnum
 
 from pipeline.headers import InstanceHeader
+from pipeline.views import VIEWS
 
 ECG = "ecg"
 SPECT = "spect"
@@ -32,26 +31,6 @@ SOP_CLASSES: Mapping[str, frozenset[str]] = {
 
 # Third value of ImageType (PS3.3 C.8.4.9.1.1); projections are other things.
 _RECONSTRUCTED = frozenset({"RECON TOMO", "RECON GATED TOMO"})
-_REST = re.compile(r"(?i)rest(?![a-z])|ruhe|reposo|repos(?![a-z])|redistribution")
-_STRESS = re.compile(r"(?i)stress|exercise|effort|esfuerzo|belastung|(adeno|dipyridamol|dobutamin)")
-
-
-class View(StrEnum):
-    """State of the heart that a perfusion tomogram shows."""
-
-    STRESS = "stress"
-    REST = "rest"
-
-
-def view_of(header: InstanceHeader) -> View | None:
-    """The view that description, protocol and ImageID state; None of none or of both."""
-    words = " ".join((header.series_description, header.protocol_name, header.image_id))
-    found = {
-        view
-        for view, pattern in ((View.STRESS, _STRESS), (View.REST, _REST))
-        if pattern.search(words)
-    }
-    return found.pop() if len(found) == 1 else None
 
 
 def why_no_picture(pipeline: str, header: InstanceHeader) -> str | None:
@@ -59,8 +38,8 @@ def why_no_picture(pipeline: str, header: InstanceHeader) -> str | None:
     if pipeline == SPECT and header.sop_class_uid == NM_IMAGE:
         if _RECONSTRUCTED.isdisjoint(header.image_type):
             return "no reconstructed tomogram (ImageType RECON TOMO)"
-        if view_of(header) is None:
-            return "neither description nor ImageID says stress or rest"
+        if not header.view:
+            return "nothing in it says stress or rest"
     return None
 
 
@@ -87,7 +66,7 @@ def cases(
 def is_whole(headers: Sequence[InstanceHeader]) -> bool:
     """Whether nothing more can be expected of a case: an ECG at once, tomograms of both views."""
     tomograms = [header for header in headers if header.sop_class_uid == NM_IMAGE]
-    return not tomograms or {view_of(header) for header in tomograms} >= {*View}
+    return not tomograms or {header.view for header in tomograms} >= {*VIEWS}
 
 
 def _what(pipeline: str, header: InstanceHeader) -> str:
@@ -97,6 +76,6 @@ def _what(pipeline: str, header: InstanceHeader) -> str:
 
 
 def _views(headers: Sequence[InstanceHeader]) -> str:
-    there = {view_of(header) for header in headers}
-    stated = [str(view) for view in View if view in there]
+    there = {header.view for header in headers}
+    stated = [view for view in VIEWS if view in there]
     return f"perfusion tomograms: {' and '.join(stated)}{'' if len(stated) > 1 else ' only'}"

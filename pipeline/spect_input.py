@@ -15,11 +15,9 @@ makers: its images show the anterior wall above and the septum on the left, as a
 which end is the apex is found, too.
 """
 
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Literal
 
 import numpy as np
 from pydicom import Dataset
@@ -38,26 +36,8 @@ from pipeline.case import Float32, Float64, UInt8
 from pipeline.elements import UNREADABLE, quiet_pydicom
 from pipeline.errors import Rejection
 from pipeline.pixels import DecodedInstance, decode_colour
+from pipeline.views import TEXTS, View, told_view, words_of
 
-View = Literal["stress", "rest"]
-
-_STATES: Mapping[tuple[str, str], View] = {
-    ("SCT", "128975004"): "rest",  # resting state
-    ("SCT", "128976003"): "stress",  # exercise state
-    ("SCT", "128977007"): "stress",  # post-exercise state
-    ("SCT", "432655005"): "stress",  # cardiac stress state
-    ("SCT", "434161005"): "stress",  # peak cardiac stress state
-    ("DCM", "109091"): "stress",  # cardiac stress state
-    ("DCM", "109095"): "stress",  # peak stress state
-}
-_WORDS_OF: Mapping[View, tuple[str, ...]] = {
-    "rest": ("rest", "rst", "resting", "ruhe", "reposo", "repouso", "repos", "riposo"),
-    "stress": (
-        "stress", "str", "exercise", "treadmill", "belastung", "esfuerzo", "esforco", "effort",
-    ),
-}  # fmt: skip
-_WORDS: Mapping[str, View] = {word: view for view, words in _WORDS_OF.items() for word in words}
-_TEXTS = ("ImageID", "SeriesDescription", "ProtocolName", "PerformedProcedureStepDescription")
 _SHORT_AXIS, _LONG_AXES = "103340004", ("131185001", "131186000")  # SNOMED CT
 _SHORT_WORDS, _LONG_WORDS = frozenset({"sa", "sax", "short"}), frozenset({"vla", "hla", "long"})
 _SHORT_UP, _SHORT_APEX = np.array([0.0, -1.0, 0.0]), np.array([0.0, 0.0, -1.0])
@@ -250,37 +230,22 @@ def _codes(header: Dataset, keyword: str) -> list[tuple[str, str]]:
     ]
 
 
-def _words(text: str) -> list[str]:
-    apart = re.sub(r"(?<=[a-zà-ÿ])(?=[A-Z])", " ", text.replace("ç", "c"))
-    return [word.lower() for word in re.findall(r"[^\W\d_]+", apart)]
-
-
 def _view(header: Dataset, uid: str) -> tuple[View, str]:
     context = header.get("AcquisitionContextSequence") or ()
-    coded = {
-        _STATES[code]
-        for item in context
-        for code in _codes(item, "ConceptCodeSequence")
-        if code in _STATES
-    }
-    if len(coded) == 1:
-        return coded.pop(), "the code of the patient's state"
+    states = [code for item in context for code in _codes(item, "ConceptCodeSequence")]
     procedures = [
         str(item.get("CodeMeaning", "")) for item in header.get("ProcedureCodeSequence") or ()
     ]
-    for name, text in (
-        *((keyword, str(header.get(keyword, ""))) for keyword in _TEXTS),
-        ("ProcedureCodeSequence", " ".join(procedures)),
-    ):
-        said = {_WORDS[word] for word in _words(text) if word in _WORDS}
-        if len(said) == 1:
-            return said.pop(), f"{name}"
-    raise Rejection("unknown_view", "nothing says whether it is stress or rest", uid)
+    texts = {keyword: str(header.get(keyword, "")) for keyword in TEXTS}
+    told = told_view(states, {**texts, "ProcedureCodeSequence": " ".join(procedures)})
+    if told is None:
+        raise Rejection("unknown_view", "nothing says whether it is stress or rest", uid)
+    return told
 
 
 def _is_short_axis(header: Dataset, uid: str) -> bool:
     values = {value for _, value in _codes(header, "ViewCodeSequence")}
-    words = {word for keyword in _TEXTS[:2] for word in _words(str(header.get(keyword, "")))}
+    words = {word for keyword in TEXTS[:2] for word in words_of(str(header.get(keyword, "")))}
     if values & set(_LONG_AXES) or (_SHORT_AXIS not in values and words & _LONG_WORDS):
         raise Rejection("long_axis", "its slices are long-axis slices", uid)
     return _SHORT_AXIS in values or bool(words & _SHORT_WORDS)
@@ -363,7 +328,7 @@ def _is_prone(header: Dataset) -> bool:
     if meanings:
         return "prone" in meanings
     position = str(header.get("PatientPosition", ""))
-    words = {word for keyword in _TEXTS[:2] for word in _words(str(header.get(keyword, "")))}
+    words = {word for keyword in TEXTS[:2] for word in words_of(str(header.get(keyword, "")))}
     return position.endswith("P") or bool(words & {"prone", "pron"})
 
 
