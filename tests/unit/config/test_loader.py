@@ -33,6 +33,19 @@ def test_default_file_names_every_key() -> None:
             assert f"# {key} = " in text
 
 
+@pytest.mark.parametrize("name", ["ecg", "spect"])
+def test_a_pipeline_for_research_needs_the_switch_and_the_message_names_it(
+    tmp_path: Path, name: str
+) -> None:
+    enabled = f"[pipelines.{name}]\nenabled = true\n"
+    with pytest.raises(ConfigError, match=rf"pipelines\.{name}\.enabled.*allow_research_models"):
+        load_settings(write(tmp_path, enabled), {})
+    allowed = load_settings(write(tmp_path, "allow_research_models = true\n" + enabled), {})
+    assert len(allowed.pipelines.networks) == len(Settings().pipelines.networks) + 1
+    switch = {"DICOM_NODE__ALLOW_RESEARCH_MODELS": "true"}
+    assert load_settings(write(tmp_path, enabled), switch).allow_research_models
+
+
 def test_folder_is_relative_to_the_file(tmp_path: Path) -> None:
     settings = load_settings(write(tmp_path, '[storage]\nfolder = "data"'), {})
     assert settings.storage.folder == tmp_path / "data"

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from config.schema import CompletionSettings
-from dicom_node.completion import Arrival, decide
+from dicom_node.completion import Arrival, decide, decide_case
 from pipeline.grid import Grid, build_grid
 from pipeline.headers import FrameHeader, InstanceHeader
 
@@ -140,3 +140,36 @@ def test_quiet_starts_whatever_is_there() -> None:
     late = arrival(aborted=True, last_received=NOW - timedelta(seconds=60))
     assert decide(None, late, NOW, SETTINGS).ready
     assert not decide(None, arrival(aborted=True), NOW, SETTINGS).ready
+
+
+def test_a_whole_case_starts_soon_after_its_release() -> None:
+    decision = decide_case(arrival(), NOW, SETTINGS, whole=True)
+    assert decision.ready
+    assert not decision.early  # nothing has to be seen in it first
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"still_open": True},
+        {"aborted": True},
+        {"last_released": None},
+        {"last_released": NOW - timedelta(seconds=0.5)},
+    ],
+)
+def test_a_case_that_is_not_released_waits_for_quiet(changes: dict[str, object]) -> None:
+    waiting = arrival(**changes)
+    assert not decide_case(waiting, NOW, SETTINGS, whole=True).ready
+    assert (
+        decide_case(waiting, NOW + timedelta(seconds=60), SETTINGS, whole=True).trigger == "quiet"
+    )
+
+
+def test_a_case_that_lacks_a_view_waits_for_quiet() -> None:
+    assert not decide_case(arrival(), NOW, SETTINGS, whole=False).ready
+    assert decide_case(arrival(), NOW + timedelta(seconds=60), SETTINGS, whole=False).ready
+
+
+def test_no_case_starts_early_where_none_may() -> None:
+    patient = SETTINGS.model_copy(update={"early_start": False})
+    assert not decide_case(arrival(), NOW, patient, whole=True).ready

@@ -185,7 +185,7 @@ def _angiogram(rng: np.random.Generator) -> UInt8:
     image = Image.fromarray(_coloured(0.7 + 0.1 * _fractal(rng)))
     pen = ImageDraw.Draw(image)
     for _ in range(6):
-        walk = np.cumsum(rng.normal((9, 4), 6, (70, 2)), axis=0) + (60, 60)
+        walk = 60 + np.cumsum(rng.normal((9, 4), 6, (70, 2)), axis=0)
         pen.line([tuple(point) for point in walk.tolist()], fill=(40, 40, 40), width=6)
     return np.asarray(image)
 
