@@ -10,9 +10,9 @@ from pydicom.uid import UID, AllTransferSyntaxes, ExplicitVRLittleEndian
 from pynetdicom import AE, AllStoragePresentationContexts, evt
 from pynetdicom.presentation import PresentationContext, build_context
 
-from config.schema import NodeSettings, PeerSettings
+from config.schema import NodeSettings, PeerSettings, PipelinesSettings
 from dicom_node import dimse, policy
-from dicom_node.network import TRANSFER_SYNTAXES
+from dicom_node.network import STORED_SOP_CLASSES, TRANSFER_SYNTAXES, accepted_sop_classes
 from dicom_node.peer import PeerAddress, echo, open_association
 from dicom_node.policy import Refusal
 from dicom_node.query import count_series_instances
@@ -60,6 +60,16 @@ def accepted() -> str:
         shown = f"1 to {len(ranks)}" if ranks == [*range(1, len(ranks) + 1)] else ranks
         rows.append((UID(cls).name, cls, shown))
     return table(("SOP class", "UID", "Transfer syntaxes"), rows)
+
+
+def accepted_for_research() -> str:
+    """SOP classes that the node accepts beside these where a pipeline is enabled."""
+    rows = []
+    for name in ("ecg", "spect"):
+        pipelines = PipelinesSettings.model_validate({name: {"enabled": True}})
+        more = accepted_sop_classes(pipelines)[len(STORED_SOP_CLASSES) :]
+        rows += [(f"`[pipelines.{name}]`", UID(uid).name, uid) for uid in more]
+    return table(("Enabled", "SOP class", "UID"), rows)
 
 
 def transfer_syntaxes() -> str:

@@ -23,12 +23,14 @@ from pipeline import headers
 from pipeline.case import Verdict
 from pipeline.companion import companion_of
 from pipeline.results import ResultContext, ResultObject, key_images, source, write_results
+from pipeline.results.class_codes import SUBJECTS
 from pipeline.results.codes import PRIVATE_SCHEME, QUANTITIES, STRUCTURES
 from pipeline.results.common import EarlierObject
 from pipeline.results.profiles import profiles_of
 from pipeline.results.source import tolerant_headers
 from tests.integration.conformance_network import table
 from tests.unit.pipeline.lge_cases import lge_case
+from tests.unit.pipeline.picture_cases import picture_case
 from tests.unit.pipeline.result_cases import (
     CONTEXT,
     PATIENT,
@@ -140,6 +142,9 @@ def samples() -> tuple[ResultObject, ...]:
         (make_case(series_of=series_per_slice, holes=frozenset({(4, 2)})), CONTEXT),
         (make_case(header={"PatientAge": "055Y", "IssuerOfPatientID": "H"}), CONTEXT),
         (lge_case(companion=companion_of([cine_findings()])), CONTEXT),
+        (picture_case("ecg"), CONTEXT),
+        (picture_case("spect"), _ELSEWHERE),
+        (picture_case("spect", withheld="no stress series"), CONTEXT),
     )
     return tuple(
         item
@@ -309,6 +314,8 @@ def _item(item: Dataset) -> str:
 def _quantities() -> frozenset[tuple[str, str]]:
     codes = [q.code for q in QUANTITIES.values()]
     codes += [q.family for q in QUANTITIES.values() if q.family]
+    classes = [one for subject in SUBJECTS.values() for one in subject.classes.values()]
+    codes += [one.probability for one in classes]
     return frozenset((code.value, code.scheme_designator) for code in codes)
 
 
@@ -329,6 +336,16 @@ def quantities() -> str:
         for name, q in QUANTITIES.items()
     ]
     return table(("In the findings", "Code", "Unit (UCUM)"), rows)
+
+
+def classes() -> str:
+    """What a network for research may say."""
+    rows = [
+        (f"`{name}`", f"`{label}`", _coded(one.code), _coded(one.probability))
+        for name, subject in SUBJECTS.items()
+        for label, one in subject.classes.items()
+    ]
+    return table(("Subject", "Class in the findings", "Finding", "Probability (unit 1)"), rows)
 
 
 def _numbers(item: Dataset) -> Iterator[Dataset]:

@@ -37,6 +37,7 @@ def tables() -> Mapping[str, Callable[[], str]]:
     """Every table of the statement by its name; one of attributes for each kind of object."""
     return {
         "accepted": network.accepted,
+        "accepted for research": network.accepted_for_research,
         "transfer syntaxes": network.transfer_syntaxes,
         "proposed": proposed,
         "rejections": network.rejections,
@@ -51,6 +52,7 @@ def tables() -> Mapping[str, Callable[[], str]]:
         },
         "content of a report": objects.content,
         "quantities": objects.quantities,
+        "classes": objects.classes,
         "private codes": objects.private_codes,
     }
 
