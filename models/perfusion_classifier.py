@@ -1,6 +1,5 @@
 """The classifier of perfusion pictures in service."""
 
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -8,43 +7,24 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from models.predict import TaskNetwork
+from models.picture_classifier import PictureClassifier
 from models.registry import WEIGHTS_FOLDER
 from models.spect_sheet import SIDE, UInt8
-from models.tomogram import Float64
 
 
-class PerfusionClassifier(TaskNetwork):
-    """Sorts perfusion sheets, and pictures of displays, into the classes of its card."""
+class PerfusionClassifier(PictureClassifier):
+    """Sorts perfusion sheets, and pictures of displays, into the classes of its card.
+
+    They are made by `models.spect_sheet.sheet`, or captures `without_small_marks`.
+    """
 
     def __init__(
         self, name: str = "spect_mobilenet", device: str = "cpu", folder: Path = WEIGHTS_FOLDER
     ) -> None:
         super().__init__("perfusion_classification", name, device, folder)
 
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Names of the classes, by index."""
-        return tuple(self.card.input["classes"])
-
-    def __call__(self, pictures: Iterable[UInt8]) -> Float64:
-        """Probability of each class.
-
-        Parameters
-        ----------
-        pictures : iterable of uint8 [y, x, 3]
-            Made by `models.spect_sheet.sheet`, or captures `without_small_marks`.
-
-        Returns
-        -------
-        float64 [n, classes]
-        """
-        found = []
-        for picture in pictures:
-            inputs = network_input(picture)[None].to(self._device)
-            with torch.inference_mode():
-                found.append(self._network(inputs).double().softmax(dim=1).cpu().numpy())
-        return np.concatenate(found) if found else np.zeros((0, len(self.classes)))
+    def _input(self, picture: UInt8) -> Tensor:
+        return network_input(picture)
 
 
 def network_input(picture: UInt8) -> Tensor:

@@ -313,7 +313,7 @@ def _is_gated(header: Dataset) -> bool:
 def _is_corrected(header: Dataset) -> bool:
     """By the corrections that are stated, or a word."""
     stated = "ATTN" in _texts(header, "CorrectedImage")
-    words = {word for keyword in _TEXTS[:2] for word in _words(str(header.get(keyword, "")))}
+    words = {word for keyword in TEXTS[:2] for word in words_of(str(header.get(keyword, "")))}
     return stated or bool(words & {"ac", "irac", "ctac"})
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from models.picture_classifier import LEAST_FAMILIARITY, least_familiarity
 from models.predict import grid_of, lv_evidence
 from models.preprocess import CropGrid, crop, normalise
 from models.registry import WEIGHTS_FOLDER, Card, build, card, save_weights
@@ -33,6 +34,8 @@ from models.training.recipes import RECIPES
 from models.training.slice_task import plain_batch, with_neighbours
 from models.training.slices import LabelledSlice, allowed_bits
 from models.training.tasks import Recipe
+
+PICTURE_TASKS = ("ecg_classification", "perfusion_classification")
 
 
 def export(
@@ -74,6 +77,8 @@ def export(
             metrics = card(model, folder).metrics
     chosen = tuple(name for name in sets if name in recipe.sets)
     calibration = _calibration(recipe, network, partial(prepare, data, prepared, sets=chosen))
+    if recipe.task in PICTURE_TASKS:
+        calibration = _familiar(network, recipe.load(data, prepared, chosen))
     fitted = [name for name in chosen if any(prepared.glob(f"{name}-train*.npz"))]
     written = Card(
         name=model,
@@ -100,6 +105,16 @@ def _of_run(recipe: Recipe, checkpoint: Path) -> tuple[nn.Module, int]:
     network = build(recipe.architecture, recipe.parameters)
     network.load_state_dict(stored.get("best", stored["average"]))
     return network.eval(), stored["step"]
+
+
+def _familiar(network: nn.Module, task: Any) -> Mapping[str, float]:
+    """What a picture of the validation is like to a classifier; nothing where there is none."""
+    inputs = [task.images.plain(case) for case in task.validation]
+    if not inputs:
+        return {}
+    with torch.inference_mode():
+        logits = torch.cat([network(one[None]) for one in inputs])
+    return {LEAST_FAMILIARITY: least_familiarity(logits)}
 
 
 def _calibration(

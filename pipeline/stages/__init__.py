@@ -5,13 +5,14 @@ callable of the same shape (another method, the true masks of a synthetic heart)
 place.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from pipeline.case import BaseCase, Case, CineCase, Float32, Float64, ModelUse, UInt8
 
 if TYPE_CHECKING:
     from models.ed_es_detector import FrameReading
+    from models.picture_classifier import Reading
     from models.predict import Localisation
     from models.registry import Card
     from models.regressor import RegressedVolume
@@ -79,8 +80,8 @@ class PictureClassifier(Protocol):
         """Names of the classes, by index."""
         ...
 
-    def __call__(self, pictures: Iterable[UInt8], /) -> Float64:
-        """Probability [n, classes] of pictures [y, x, 3]."""
+    def read(self, picture: UInt8) -> "Reading":
+        """Read a picture [y, x, 3]."""
         ...
 
 

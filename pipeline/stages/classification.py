@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from pipeline.case import ModelUse, QualityFinding, Verdict
 from pipeline.classification import Classification
-from pipeline.picture_case import PictureCase
 from pipeline.stages import AnyPicture, PictureClassifier, model_use
 
 if TYPE_CHECKING:
+    from models.picture_classifier import Reading
     from models.registry import Card
 
 
@@ -32,12 +32,13 @@ class ClassifyPicture:
 
     def __call__(self, case: AnyPicture) -> AnyPicture:
         """Return the case with its classification."""
-        probabilities = {} if case.unshown else self._probabilities(case)
-        withheld = case.unshown or self._doubt(probabilities)
+        reading = None if case.unshown else self._classifier.read(case.picture)
+        withheld = case.unshown if reading is None else self._doubt(reading)
+        probabilities = () if withheld or reading is None else reading.probabilities
         told = Classification(
             subject=case.subject,
             training=training_of(self._classifier.card),
-            probabilities={} if withheld else probabilities,
+            probabilities=dict(zip(self._classifier.classes, probabilities, strict=False)),
             withheld=withheld,
         )
         quality = case.quality
@@ -46,12 +47,13 @@ class ClassifyPicture:
             quality = (*quality, doubt)
         return replace(case, classification=told, quality=quality)
 
-    def _probabilities(self, case: PictureCase) -> dict[str, float]:
-        (found,) = self._classifier([case.picture]).tolist()
-        return dict(zip(self._classifier.classes, found, strict=True))
-
-    def _doubt(self, probabilities: dict[str, float]) -> str | None:
-        likeliest = max(probabilities.values())
+    def _doubt(self, reading: "Reading") -> str | None:
+        if reading.is_strange:
+            return (
+                "the picture is unlike those the network learned from (familiarity "
+                f"{reading.familiarity:.2f}, its own reach {reading.least_familiarity:.2f})"
+            )
+        likeliest = max(reading.probabilities)
         if likeliest >= self._min_confidence:
             return None
         return (

@@ -6,6 +6,7 @@ import torch
 from pydicom import Dataset
 from torch import nn
 
+from models.picture_classifier import LEAST_FAMILIARITY
 from models.registry import Card, build, save_weights
 from models.training.cards import write_card
 from models.training.recipes import RECIPES
@@ -24,8 +25,13 @@ from pipeline.results.class_codes import SUBJECTS
 from tests.unit.pipeline.result_cases import PATIENT
 
 
-def write_network(folder: Path, name: str, says: int, logit: float = 6.0) -> Card:
-    """Write card and weights of an untrained network of a recipe that prefers one class."""
+def write_network(
+    folder: Path, name: str, says: int, logit: float = 6.0, least_familiarity: float | None = None
+) -> Card:
+    """Write card and weights of an untrained network of a recipe that prefers one class.
+
+    Every picture is as familiar to it: the logarithm of the sum of the exponentials of its logits.
+    """
     recipe = RECIPES[name]
     torch.manual_seed(0)
     network = build(recipe.architecture, recipe.parameters)
@@ -48,7 +54,7 @@ def write_network(folder: Path, name: str, says: int, logit: float = 6.0) -> Car
         architecture=recipe.architecture,
         parameters=recipe.parameters,
         input=recipe.input,
-        calibration={},
+        calibration=({} if least_familiarity is None else {LEAST_FAMILIARITY: least_familiarity}),
         metrics={},
         weights_file=f"{name}.npz",
         weights_sha256=digest,

@@ -209,12 +209,24 @@ def test_what_cannot_be_shown_is_not_shown_to_the_network():
         card = card("cine_unet")
         classes = ("a", "b")
 
-        def __call__(self, pictures, /):
+        def read(self, picture):
             raise AssertionError("the network was asked")
 
     case = PictureCase(NOWHERE, subject="spect", unshown="no stress series")
     told = ClassifyPicture(Never(), 0.5)(case).classification
     assert told.withheld == "no stress series"
+
+
+def test_a_picture_unlike_what_the_network_learned_from_is_withheld(settings, ecg, tmp_path):
+    weights = tmp_path / "weights"
+    write_network(weights, "ecg_dual_branch", says=2, least_familiarity=6.5)
+    strange = settings.model_dump()
+    strange["pipelines"]["spect"]["enabled"] = False
+    strange["worker"]["weights_folder"] = weights
+    chosen = Settings.model_validate(strange)
+    found = process_files([ecg[1] / "study"], tmp_path / "out", chosen).series
+    assert {one.classification.found for one in found} == {None}
+    assert "unlike those the network learned from" in found[0].classification.withheld
 
 
 def test_findings_say_what_the_report_says(ecg):
