@@ -4,9 +4,9 @@ import argparse
 
 from config.schema import LogSettings
 from dicom_node.logs import configure_logs
-from tests.benchmarks import receive, stages
+from tests.benchmarks import receive, refusals, stages
 
-BENCHMARKS = {"receive": receive.run, "stages": stages.run}
+BENCHMARKS = {"receive": receive.run, "refusals": refusals.run, "stages": stages.run}
 
 
 def main() -> None:

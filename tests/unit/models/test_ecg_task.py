@@ -146,6 +146,14 @@ def test_the_weights_serve_no_other_task(trained):
         SliceClassifier("ecg_dual_branch", "cpu", trained)
 
 
+def test_the_card_keeps_how_familiar_validation_pictures_are(trained):
+    limit = card("ecg_dual_branch", trained).calibration["least_familiarity"]
+    drawn = [synthesise_ecg(seed) for seed in FEW["validation"]]
+    readings = [EcgClassifier(folder=trained).read(draw_sheet(one.leads, one.hz)) for one in drawn]
+    assert {one.least_familiarity for one in readings} == {limit}
+    assert limit == pytest.approx(min(one.familiarity for one in readings), abs=0.5)
+
+
 def test_evaluate_tells_each_class_and_why_published_figures_do_not_compare(
     trained, tmp_path, monkeypatch
 ):

@@ -1,7 +1,7 @@
 """Pictures that are neither an ECG sheet nor a perfusion display, and what is none of a heart."""
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,10 +28,10 @@ class Decoy(NamedTuple):
     picture: UInt8
 
 
-def decoys(data: Path | None = None) -> Iterator[Decoy]:
+def decoys(data: Path | None = None, seeds: Iterable[int] = range(3)) -> Iterator[Decoy]:
     """Every decoy; with a folder of real data those made of it, too."""
     for kind, draw in _DRAWN.items():
-        for seed in range(3):
+        for seed in seeds:
             yield Decoy(kind, draw(np.random.default_rng(seed)))
     for case in (make_case(), lge_case()):
         for item in write_results(case, CONTEXT, ("legacy",)):
@@ -254,3 +254,30 @@ _DRAWN: dict[str, Callable[[np.random.Generator], UInt8]] = {
     "noise as JPEG": _jpeg_of_noise,
     "blank page": lambda rng: np.full((*_SHAPE, 3), 255 - 120 * rng.integers(0, 3), np.uint8),
 }
+
+
+def tomograms(shape: tuple[int, int, int]) -> Iterator[tuple[str, np.ndarray]]:
+    """Counts [z, y, x] of a camera that looked at anything but a heart, and what it was."""
+    z, y, x = (
+        2 * axis / (size - 1) - 1 for axis, size in zip(np.indices(shape), shape, strict=True)
+    )
+    rng = np.random.default_rng(0)
+
+    def ball(at: tuple[float, float, float], size: tuple[float, float, float]) -> np.ndarray:
+        parts = zip((z, y, x), at, size, strict=True)
+        return sum(((axis - middle) / half) ** 2 for axis, middle, half in parts) < 1
+
+    shapes = {
+        "nothing": np.zeros(shape),
+        "noise": np.ones(shape),
+        "a body": 0.2 + ball((0, 0, 0), (9, 0.7, 0.9)),
+        "a liver": 0.1 + ball((-0.3, 0, -0.4), (0.5, 0.6, 0.5)),
+        "kidneys": ball((0, 0.3, 0.4), (0.4, 0.2, 0.2)) + ball((0, 0.3, -0.4), (0.4, 0.2, 0.2)),
+        "a spine": 0.1 + ball((0, 0.5, 0), (9, 0.15, 0.15)),
+        "a thyroid": 0.02
+        + ball((0, 0, 0.1), (0.2, 0.1, 0.07))
+        + ball((0, 0, -0.1), (0.2, 0.1, 0.07)),
+        "a brain": 0.1 + ball((0, 0, 0), (0.8, 0.8, 0.65)) - 0.3 * ball((0, 0, 0), (0.3, 0.3, 0.1)),
+    }
+    for kind, activity in shapes.items():
+        yield kind, rng.poisson(60.0 * np.maximum(activity, 0)).astype(np.float32)

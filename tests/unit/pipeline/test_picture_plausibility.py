@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from dicom_node.phantom_spect import write_spect_study
 from models.ecg_sheet import PLAIN, draw_sheet
 from models.spect_axis import find_left_ventricle
 from models.spect_sheet import sheet
@@ -15,9 +16,11 @@ from models.training.paper import random_style, scanned
 from pipeline.case import Sources
 from pipeline.errors import Rejection
 from pipeline.picture_case import PictureCase, SpectCase
+from pipeline.pixels import decode_instance
+from pipeline.spect_input import perfusion_view
 from pipeline.stages.ecg_plausibility import CheckEcgSheet, sheet_features, why_no_sheet
 from pipeline.stages.perfusion_plausibility import CheckPerfusionCapture, why_no_display
-from tests.unit.pipeline.decoys import decoys
+from tests.unit.pipeline.decoys import decoys, tomograms
 
 NOWHERE = Sources(sources=(), missing=(), missing_fraction=0.0, headers={}, digests={})
 
@@ -96,3 +99,14 @@ def test_a_stage_refuses_with_a_reason_and_leaves_alone_what_the_node_drew(stage
         stage(case)
     drawn = replace(case, drawn=True)
     assert stage(drawn) is drawn
+
+
+def test_tomograms_of_anything_but_a_heart_are_refused(tmp_path):
+    write_spect_study(tmp_path, 3, views=("rest",))
+    (path,) = tmp_path.glob("*.dcm")
+    heart = decode_instance(path, "1.2")
+    perfusion_view(heart)  # is accepted
+    for kind, counts in tomograms(heart.images.shape):
+        with pytest.raises(Rejection) as refused:
+            perfusion_view(replace(heart, images=counts))
+        assert refused.value.code == "no_left_ventricle", kind
