@@ -62,6 +62,8 @@ def examine(settings: Settings) -> bool:
 
 def _checks(settings: Settings) -> Iterator[Check]:
     yield Check("configuration", True, "read, every key known")
+    if settings.allow_research_models:
+        yield Check("research models", None, "allowed: networks that nobody validated may answer")
     yield from _site(settings)
     yield from _admission(settings)
     folder = _data_folder(settings)

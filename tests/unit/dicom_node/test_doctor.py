@@ -20,6 +20,7 @@ from models import registry
 from models.training.cards import write_card
 from pipeline.results import write_results
 from pipeline.results.profiles import is_wanted
+from tests.unit.pipeline.picture_cases import write_network
 from tests.unit.pipeline.result_cases import CONTEXT, make_case
 
 
@@ -39,6 +40,22 @@ def test_says_which_key_leaves_the_results_unnamed(site, named, tmp_path, capsys
     said = " ".join(line for line in lines if "site" in line)
     assert [key for key in ("site.institution", "site.station_name") if key in said] == list(named)
     assert ("unnamed" in said) == ("site.station_name" in named)
+
+
+def test_names_the_licence_of_a_network_for_research_and_that_such_are_allowed(tmp_path, capsys):
+    write_network(tmp_path / "weights", "ecg_dual_branch", says=0)
+    settings = Settings(
+        allow_research_models=True,
+        pipelines={"ecg": {"enabled": True}},
+        worker={"weights_folder": tmp_path / "weights"},
+        storage={"folder": tmp_path / "data"},
+    )
+    examine(settings)
+    said = capsys.readouterr().out
+    assert "research models: allowed" in said
+    (line,) = [one for one in said.splitlines() if "network ecg_dual_branch" in one]
+    assert "for ecg_classification, version untrained" in line
+    assert "licence Apache-2.0" in line
 
 
 def test_says_why_an_archive_cannot_be_reached(tmp_path, capsys):

@@ -75,6 +75,14 @@ def test_waveform_and_sheet_are_two_results_in_two_series(ecg):
     assert first.SOPInstanceUID != second.SOPInstanceUID
 
 
+def test_ecgs_of_one_series_have_result_series_of_their_own(settings, tmp_path):
+    one = {"StudyInstanceUID": "1.2.3", "SeriesInstanceUID": "1.2.3.4"}
+    write_ecg_study(tmp_path / "study", 3, header=one)
+    found = process_files([tmp_path / "study"], tmp_path / "out", settings)
+    (_, first), (_, second) = reports((found, tmp_path))
+    assert first.SeriesInstanceUID != second.SeriesInstanceUID
+
+
 def test_stress_and_rest_are_one_result(spect):
     ((found, report),) = reports(spect)
     assert found.classification.found == "ischemia"
