@@ -14,11 +14,8 @@ from pydicom import Dataset
 from pydicom.uid import (
     UID,
     EncapsulatedPDFStorage,
-    General32bitECGWaveformStorage,
-    GeneralECGWaveformStorage,
     ImplicitVRLittleEndian,
     SecondaryCaptureImageStorage,
-    TwelveLeadECGWaveformStorage,
 )
 from pydicom.waveforms.numpy_handler import WAVEFORM_DTYPES
 
@@ -27,11 +24,9 @@ from models.ecg_sheet import SECONDS, SIDE, draw_sheet
 from pipeline.case import Float32, UInt8
 from pipeline.elements import UNREADABLE, quiet_pydicom
 from pipeline.errors import Rejection
+from pipeline.pictures import ECG_WAVEFORMS
 from pipeline.pixels import decode_colour
 
-WAVEFORM_CLASSES = frozenset(
-    {TwelveLeadECGWaveformStorage, GeneralECGWaveformStorage, General32bitECGWaveformStorage}
-)
 _MILLIVOLTS = {"V": 1e3, "mV": 1.0, "uV": 1e-3, "nV": 1e-6}  # UCUM
 # Number of a lead at the end of its code (CID 3001): MDC "2:61", SCPECG "5.6.3-9-61".
 _NUMBERS = dict(zip(("1", "2", "61", "62", "63", "64", *"345678"), LEADS, strict=True))
@@ -72,7 +67,7 @@ def ecg_sheet(dataset: Dataset) -> UInt8:
     """
     uid = str(dataset.get("SOPInstanceUID", ""))
     kind = UID(str(dataset.get("SOPClassUID", "")))
-    if kind in WAVEFORM_CLASSES:
+    if kind in ECG_WAVEFORMS:
         record = read_waveform(dataset)
         return draw_sheet(record.leads, record.hz)
     if kind == SecondaryCaptureImageStorage:

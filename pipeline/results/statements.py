@@ -173,7 +173,8 @@ def doubts(case: BaseCase) -> list[str]:
         if finding.verdict is not Verdict.OK
     ]
     missing = [note for note in case.stack.missing if not any(note in one for one in said)]
-    return [*said, *(f"Image stack: {note}." for note in missing)]
+    of = "Image stack" if isinstance(case, Case) else "Source"
+    return [*said, *(f"{of}: {note}." for note in missing)]
 
 
 def passed(findings: tuple[QualityFinding, ...]) -> Iterator[str]:

@@ -22,5 +22,11 @@ class LayOutPerfusion:
             study = perfusion_study(case.views)
         except Rejection as rejection:
             return replace(case, unshown=rejection.reason)
-        stack = replace(case.stack, missing=(*case.stack.missing, *study.notes))
+        chosen = {study.stress.sop_instance_uid, study.rest.sop_instance_uid}
+        (cells,) = case.stack.sources
+        stack = replace(
+            case.stack,
+            sources=(tuple(one for one in cells if one and one.sop_instance_uid in chosen),),
+            missing=(*case.stack.missing, *study.notes),
+        )
         return replace(case, stack=stack, picture=study.picture())

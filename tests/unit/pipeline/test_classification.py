@@ -1,6 +1,7 @@
 """ECG and perfusion from files to findings and report, by networks that nobody trained."""
 
 import json
+import shutil
 
 import highdicom as hd
 import numpy as np
@@ -90,6 +91,20 @@ def test_stress_and_rest_are_one_result(spect):
     cited = items(report, "IMAGE")
     assert {item.ReferencedSOPSequence[0].ReferencedSOPClassUID for item in cited} == {NM_IMAGE}
     assert len(cited) == 2
+
+
+def test_of_two_rest_series_one_counts_and_the_other_is_named(settings, spect, tmp_path):
+    study = tmp_path / "study"
+    shutil.copytree(spect[1] / "study", study)
+    again = dcmread(study / "synthetic-00002.dcm")
+    again.SOPInstanceUID = again.file_meta.MediaStorageSOPInstanceUID = "2.25.99"
+    again.SeriesInstanceUID = "2.25.98"
+    again.save_as(study / "again.dcm")
+    ((found, report),) = reports((process_files([study], tmp_path / "out", settings), tmp_path))
+    assert found.status == "completed"
+    assert len(items(report, "IMAGE")) == 2
+    said = [item.TextValue for item in items(report, "TEXT")]
+    assert "Source: 1 more tomograms were left out." in said
 
 
 def test_an_ecg_names_its_source_as_what_it_is(ecg):
