@@ -392,11 +392,17 @@ class Settings(Table):
     def _research_is_allowed(self) -> Self:
         for name in PipelinesSettings.model_fields:
             table = getattr(self.pipelines, name)
-            researching = isinstance(table, ClassifierSettings) and table.enabled
-            if researching and not self.allow_research_models:
+            if not isinstance(table, ClassifierSettings) or not table.enabled:
+                continue
+            if not self.allow_research_models:
                 raise ValueError(
                     f"pipelines.{name}.enabled: its network is for research alone and not "
                     "validated; it needs allow_research_models = true, above all tables"
+                )
+            if all(route.pipeline != name for route in self.routes):
+                raise ValueError(
+                    f"pipelines.{name}.enabled: no [[routes]] of the file leads to it; "
+                    "config/default.toml has those that do"
                 )
         return self
 

@@ -162,6 +162,9 @@ def _stack_lines(stack: StackStatus) -> Iterator[str]:
     yield f"{_INDENT}{'started when ' if completed else ''}{escape(stack.reason)}"
     if not completed or stack.findings is None:
         return
+    told = stack.findings.classification
+    if told is not None and told.found is not None:
+        yield f"{_INDENT}research only: {told.found}, probability {told.confidence:.2f}"
     for check in stack.findings.quality:
         if check.verdict is not Verdict.OK:
             yield f"{_INDENT}{check.verdict}: {escape(check.reason)}"

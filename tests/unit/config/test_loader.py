@@ -46,6 +46,14 @@ def test_a_pipeline_for_research_needs_the_switch_and_the_message_names_it(
     assert load_settings(write(tmp_path, enabled), switch).allow_research_models
 
 
+def test_a_pipeline_for_research_that_no_route_leads_to_is_an_error(tmp_path: Path) -> None:
+    text = "allow_research_models = true\n[pipelines.ecg]\nenabled = true\n"
+    with pytest.raises(ConfigError, match=r"pipelines\.ecg\.enabled: no \[\[routes\]\]"):
+        load_settings(write(tmp_path, text + "[[routes]]\npipeline = 'cine'\n"), {})
+    routed = load_settings(write(tmp_path, text + "[[routes]]\npipeline = 'ecg'\n"), {})
+    assert [route.pipeline for route in routed.active_routes] == ["ecg"]
+
+
 def test_folder_is_relative_to_the_file(tmp_path: Path) -> None:
     settings = load_settings(write(tmp_path, '[storage]\nfolder = "data"'), {})
     assert settings.storage.folder == tmp_path / "data"

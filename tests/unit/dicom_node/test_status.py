@@ -11,7 +11,7 @@ import pytest
 from config.schema import Settings, StorageSettings
 from dicom_node.status import print_status, read_status
 from pipeline.case import Verdict
-from pipeline.findings import QualityCheck, SeriesFindings
+from pipeline.findings import ClassificationFinding, QualityCheck, SeriesFindings
 from storage import open_storage
 from storage.stacks import Stack
 from tests.unit.storage.conftest import SERIES, STUDY, World
@@ -100,9 +100,18 @@ def test_a_completed_stack_stands_with_what_is_to_be_looked_at(
             QualityCheck(check="b", verdict=Verdict.WITHHELD, reason="no basal slice", value=None),
             QualityCheck(check="c", verdict=Verdict.OK, reason="all is well", value=None),
         ),
+        classification=ClassificationFinding(
+            subject="ecg",
+            found="normal",
+            confidence=0.9,
+            probabilities={"normal": 0.9, "other": 0.1},
+            withheld=None,
+            training="",
+        ),
     )
     world.storage.jobs.finish(world.claim(), [], [], findings.model_dump_json(), world.now)
     text = shown(settings, capsys)
+    assert "research only: normal, probability 0.90\n" in text
     assert "started when quiet\n" in text
     assert "review: 2 images missing\n" in text
     assert "withheld: no basal slice\n" in text

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import highdicom as hd
 import numpy as np
@@ -13,13 +14,16 @@ from dicom_node.phantom_ecg import write_ecg_study
 from dicom_node.phantom_spect import write_spect_study
 from dicom_node.process import process_files
 from models.registry import Card, card
+from pipeline.classification import Classification
 from pipeline.picture_case import PictureCase
 from pipeline.pictures import ECG_WAVEFORMS, NM_IMAGE, SECONDARY_CAPTURES
+from pipeline.results import write_results
 from pipeline.results.class_codes import SUBJECTS, coded_class
 from pipeline.results.common import DISCLAIMER
 from pipeline.stages.classification import ClassifyPicture, training_of
+from pipeline.stated import completed_findings
 from tests.unit.pipeline.picture_cases import write_network
-from tests.unit.pipeline.result_cases import errors_of_file
+from tests.unit.pipeline.result_cases import CONTEXT, errors_of_file, make_case
 from tests.unit.pipeline.test_picture_plausibility import NOWHERE
 
 
@@ -264,3 +268,20 @@ def test_highdicom_reads_the_report_of_a_tomogram(spect):
     ((_, report),) = reports(spect)
     read = hd.sr.Comprehensive3DSR.from_dataset(report)
     assert len(read.content.get_image_measurement_groups()) == 1
+
+
+def test_a_stack_may_carry_what_a_network_says_of_it_too(tmp_path):
+    told = Classification("spect", "Trained on nothing. Not validated.", {"normal": 0.7, "b": 0.3})
+    case = replace(make_case(), classification=told)
+    (report,) = [one for one in write_results(case, CONTEXT) if one.role == "sr"]
+    assert report.dataset.ContentSequence[0].TextValue.startswith("Trained on nothing.")
+    certainties = [
+        float(item.MeasuredValueSequence[0].NumericValue)
+        for item in items(report.dataset, "NUM")
+        if item.ConceptNameCodeSequence[0].CodeValue == "111012"
+    ]
+    assert certainties == [70.0]
+    report.dataset.save_as(tmp_path / "sr.dcm", enforce_file_format=True)
+    assert errors_of_file(tmp_path / "sr.dcm") == []
+    stated = completed_findings(case, [report], pipeline="cine", numeric_backend="test")
+    assert stated.classification.found == "normal"
