@@ -8,6 +8,7 @@ itself.
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
+from config.schema import RouteSettings
 from pipeline.headers import InstanceHeader
 from pipeline.views import VIEWS
 
@@ -33,9 +34,13 @@ SOP_CLASSES: Mapping[str, frozenset[str]] = {
 _RECONSTRUCTED = frozenset({"RECON TOMO", "RECON GATED TOMO"})
 
 
-def why_no_picture(pipeline: str, header: InstanceHeader) -> str | None:
+def why_no_picture(route: RouteSettings, header: InstanceHeader) -> str | None:
     """Why an instance that a route takes is none of its pipeline; None when it is."""
-    if pipeline == SPECT and header.sop_class_uid == NM_IMAGE:
+    if route.pipeline != SPECT:
+        return None
+    if header.sop_class_uid in SECONDARY_CAPTURES and not route.series_description:
+        return "a secondary capture needs a route that asks for its description"
+    if header.sop_class_uid == NM_IMAGE:
         if _RECONSTRUCTED.isdisjoint(header.image_type):
             return "no reconstructed tomogram (ImageType RECON TOMO)"
         if not header.view:

@@ -226,7 +226,7 @@ def _refusal(header: InstanceHeader, route: RouteSettings, caller: str | None) -
             return f"image type {kind} is excluded"
     if caller is not None and route.source_ae_titles and caller not in route.source_ae_titles:
         return "its sender is not among the source AE titles of the route"
-    return _refusal_by_description(header, route) or pictures.why_no_picture(route.pipeline, header)
+    return _refusal_by_description(header, route) or pictures.why_no_picture(route, header)
 
 
 def _refusal_by_description(header: InstanceHeader, route: RouteSettings) -> str | None:

@@ -80,6 +80,11 @@ def test_a_capture_called_spect_is_one_and_says_so():
     assert (found.pipeline, found.reason) == ("spect", "a secondary capture called SPECT")
 
 
+def test_a_capture_of_nuclear_medicine_has_to_be_called_spect_too():
+    assert "asks for its description" in reason(capture("Bone whole body", modality="NM"))
+    assert pipelines(capture("Perfusion SPECT", modality="NM")) == ["spect"]
+
+
 def test_stress_and_rest_of_a_patient_are_one_case():
     (found,) = propose([tomogram("stress"), tomogram("rest")], ROUTES)
     assert (found.pipeline, found.reason) == ("spect", "perfusion tomograms: stress and rest")
