@@ -331,7 +331,7 @@ def train(  # noqa: PLR0917 - the options of a command
 
     Checkpoint, log.jsonl, curve.png, and at the end weights and card lie in DIR/MODEL.
     """
-    from models.predict import choose_device
+    from models.backend import choose_backend
     from models.training.data import SETS
     from models.training.export import export
     from models.training.train import train as run
@@ -342,7 +342,7 @@ def train(  # noqa: PLR0917 - the options of a command
     chosen = tuple(sets) if sets else SETS
     folder = run(
         model, data, output, steps=steps, seed=seed, sets=chosen, initial=initial,
-        refit=refit, device=choose_device(device),
+        refit=refit, device=choose_backend(device).device,
     )  # fmt: skip
     export(model, data, output, version="untested", folder=folder, sets=chosen, refit=refit)
     typer.echo(f"Weights and card: {folder}")
@@ -365,11 +365,11 @@ def study_lv_slices(
 
     Goes on where it stopped. Writes a table, learning curves and the runs to DIR/lv-slices.
     """
-    from models.predict import choose_device
+    from models.backend import choose_backend
     from models.training.study_lv_slices import study_lv_slices as run
 
     report = run(
-        data, output, steps=steps, quick=quick, device=choose_device(device), say=typer.echo
+        data, output, steps=steps, quick=quick, device=choose_backend(device).device, say=typer.echo
     )
     typer.echo(f"Report: {report}")
 
@@ -424,6 +424,9 @@ def evaluate(  # noqa: PLR0917 - the options of a command
         ),
     ] = True,
     device: DeviceOption = "auto",
+    precision: Annotated[
+        Literal["float32", "bfloat16"], typer.Option("--precision", help="Of the networks.")
+    ] = "float32",
 ) -> None:  # fmt: skip
     """Measure a model on the held-out patients, through the node's own chain.
 
@@ -434,8 +437,8 @@ def evaluate(  # noqa: PLR0917 - the options of a command
     from dicom_node.evaluate import evaluate_model
 
     report = evaluate_model(
-        model, data, output, part=part, device=device, weights=weights,
-        scanner_changes=scanner_change, say=typer.echo,
+        model, data, output, part=part, device=device, precision=precision,
+        weights=weights, scanner_changes=scanner_change, say=typer.echo,
     )  # fmt: skip
     typer.echo(f"Report: {report}")
 

@@ -169,10 +169,11 @@ def _why_unreachable(destination: DestinationSettings) -> str:
 
 
 def _networks(settings: Settings) -> Iterator[Check]:
-    from models.predict import choose_device
+    from models.backend import choose_backend
 
     try:
-        yield Check("device", True, choose_device(settings.worker.device))
+        backend = choose_backend(settings.worker.device, settings.worker.precision)
+        yield Check("device", True, f"{backend.device}, {backend.precision}")
     except NodeError as error:
         yield Check("device", False, str(error))
     for network in settings.pipelines.networks:

@@ -10,6 +10,7 @@ from dicom_node.measure_lge import lge_chain
 from pipeline.stages import Detector, Regressor, Segmenter
 
 if TYPE_CHECKING:
+    from models.backend import Backend, Precision
     from models.split import Part
     from models.training.evaluate import Evaluation
 
@@ -21,6 +22,7 @@ def evaluate_model(
     *,
     part: "Part" = "test",
     device: Literal["auto", "cpu", "cuda"] = "auto",
+    precision: "Precision" = "float32",
     weights: Path | None = None,
     scanner_changes: bool = True,
     say: Callable[[str], None] = print,
@@ -36,6 +38,7 @@ def evaluate_model(
     output : Path
         Folder for `evaluation-<model>-<part>` as `.json`, `.md` and pictures.
     device : {"auto", "cpu", "cuda"}
+    precision : {"float32", "bfloat16"}
     weights : Path, optional
         Folder of its card and weights; the shipped ones without. The other networks of the chain
         are those of this folder, or the shipped ones.
@@ -45,7 +48,7 @@ def evaluate_model(
     WeightsError
         The model is unknown, altered, or of a task that is not measured here.
     """
-    from models.predict import choose_device
+    from models.backend import choose_backend
     from models.registry import WEIGHTS_FOLDER, WeightsError, card
     from models.training.evaluate import Evaluation, write
 
@@ -54,19 +57,19 @@ def evaluate_model(
     task = evaluation.card.task
     if task not in _TASKS:
         raise WeightsError(f"model '{model}' is for {task}, which is not measured")
-    _TASKS[task](evaluation, choose_device(device), folder)
+    _TASKS[task](evaluation, choose_backend(device, precision), folder)
     return write(evaluation, output)
 
 
-def _segmentation(evaluation: "Evaluation", device: str, folder: Path) -> None:
+def _segmentation(evaluation: "Evaluation", backend: "Backend", folder: Path) -> None:
     from models.predict import StackSegmenter
     from models.training.evaluate import evaluate_segmenter
 
-    segmenter = StackSegmenter(evaluation.card.name, device, folder)
-    evaluate_segmenter(evaluation, _cine_chain(device, folder, segmenter=segmenter))
+    segmenter = StackSegmenter(evaluation.card.name, backend, folder)
+    evaluate_segmenter(evaluation, _cine_chain(backend, folder, segmenter=segmenter))
 
 
-def _localisation(evaluation: "Evaluation", device: str, folder: Path) -> None:
+def _localisation(evaluation: "Evaluation", backend: "Backend", folder: Path) -> None:
     from models.predict import HeartLocaliser
     from models.training.cards import fitted_sets
     from models.training.evaluate import evaluate_localiser
@@ -74,62 +77,62 @@ def _localisation(evaluation: "Evaluation", device: str, folder: Path) -> None:
 
     of_lge = "emidec" in fitted_sets(evaluation.card)
     evaluate = evaluate_lge_localiser if of_lge else evaluate_localiser
-    evaluate(evaluation, HeartLocaliser(evaluation.card.name, device, folder))
+    evaluate(evaluation, HeartLocaliser(evaluation.card.name, backend, folder))
 
 
-def _volume_regression(evaluation: "Evaluation", device: str, folder: Path) -> None:
+def _volume_regression(evaluation: "Evaluation", backend: "Backend", folder: Path) -> None:
     from models.regressor import VolumeRegressor
     from models.training.evaluate import evaluate_regressor
 
-    regressor = VolumeRegressor(evaluation.card.name, device, folder)
-    evaluate_regressor(evaluation, _cine_chain(device, folder, regressor=regressor))
+    regressor = VolumeRegressor(evaluation.card.name, backend, folder)
+    evaluate_regressor(evaluation, _cine_chain(backend, folder, regressor=regressor))
 
 
-def _ed_es_detection(evaluation: "Evaluation", device: str, folder: Path) -> None:
+def _ed_es_detection(evaluation: "Evaluation", backend: "Backend", folder: Path) -> None:
     from models.ed_es_detector import central_frame, likeliest_frame
     from models.predict import PhaseDetector
     from models.training.evaluate import evaluate_detector
 
     central, naive = (
         _cine_chain(
-            device, folder, detector=PhaseDetector(evaluation.card.name, device, folder, read)
+            backend, folder, detector=PhaseDetector(evaluation.card.name, backend, folder, read)
         )
         for read in (central_frame, likeliest_frame)
     )
     evaluate_detector(evaluation, central, naive)
 
 
-def _slice_classification(evaluation: "Evaluation", device: str, folder: Path) -> None:
+def _slice_classification(evaluation: "Evaluation", backend: "Backend", folder: Path) -> None:
     from models.slice_classifier import SliceClassifier
     from models.training.evaluate_lge import evaluate_slices
 
-    evaluate_slices(evaluation, SliceClassifier(evaluation.card.name, device, folder))
+    evaluate_slices(evaluation, SliceClassifier(evaluation.card.name, backend, folder))
 
 
-def _scar_segmentation(evaluation: "Evaluation", device: str, folder: Path) -> None:
+def _scar_segmentation(evaluation: "Evaluation", backend: "Backend", folder: Path) -> None:
     from models.predict import StackSegmenter
     from models.training.evaluate_lge import evaluate_scar
 
     name = evaluation.card.name
-    segmenter = StackSegmenter(name, device, folder, task="scar_segmentation")
-    evaluate_scar(evaluation, lge_chain(segmenter, device, folder))
+    segmenter = StackSegmenter(name, backend, folder, task="scar_segmentation")
+    evaluate_scar(evaluation, lge_chain(segmenter, backend, folder))
 
 
-def _ecg_classification(evaluation: "Evaluation", device: str, folder: Path) -> None:
+def _ecg_classification(evaluation: "Evaluation", backend: "Backend", folder: Path) -> None:
     from models.ecg_classifier import EcgClassifier
     from models.training.evaluate_ecg import evaluate_ecg
 
-    evaluate_ecg(evaluation, EcgClassifier(evaluation.card.name, device, folder))
+    evaluate_ecg(evaluation, EcgClassifier(evaluation.card.name, backend, folder))
 
 
-def _perfusion_classification(evaluation: "Evaluation", device: str, folder: Path) -> None:
+def _perfusion_classification(evaluation: "Evaluation", backend: "Backend", folder: Path) -> None:
     from models.perfusion_classifier import PerfusionClassifier
     from models.training.evaluate_spect import evaluate_spect
 
-    evaluate_spect(evaluation, PerfusionClassifier(evaluation.card.name, device, folder))
+    evaluate_spect(evaluation, PerfusionClassifier(evaluation.card.name, backend, folder))
 
 
-_TASKS: Mapping[str, Callable[["Evaluation", str, Path], None]] = {
+_TASKS: Mapping[str, Callable[["Evaluation", "Backend", Path], None]] = {
     "segmentation": _segmentation,
     "localisation": _localisation,
     "volume_regression": _volume_regression,
@@ -139,11 +142,11 @@ _TASKS: Mapping[str, Callable[["Evaluation", str, Path], None]] = {
     "ecg_classification": _ecg_classification,
     "perfusion_classification": _perfusion_classification,
 }
-"""Task of a model, as on its card: how it is measured, on a device and from a folder."""
+"""Task of a model, as on its card: how it is measured, on a backend and from a folder."""
 
 
 def _cine_chain(
-    device: str,
+    backend: "Backend",
     folder: Path,
     *,
     segmenter: Segmenter | None = None,
@@ -156,10 +159,10 @@ def _cine_chain(
 
     settings = CineSettings()
     if detector is None and settings.detector != LV_AREA_CURVE:
-        detector = opened(PhaseDetector, settings.detector, device, folder)
+        detector = opened(PhaseDetector, settings.detector, backend, folder)
     return NodeChain(
-        opened(HeartLocaliser, settings.localiser, device, folder),
-        segmenter or opened(StackSegmenter, settings.segmenter, device, folder),
+        opened(HeartLocaliser, settings.localiser, backend, folder),
+        segmenter or opened(StackSegmenter, settings.segmenter, backend, folder),
         detector,
         regressor,
     )

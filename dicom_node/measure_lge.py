@@ -3,6 +3,7 @@
 import math
 from dataclasses import fields
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,6 +23,9 @@ from pipeline.case import (
 from pipeline.errors import Rejection
 from pipeline.lge import lge_stages
 from pipeline.stages import Localiser, Segmenter, SliceClassifier
+
+if TYPE_CHECKING:
+    from models.backend import Backend
 
 _CODES = {LV_CAVITY: 1, LV_MYOCARDIUM: 2, SCAR: 3, NO_REFLOW: 4}  # as EMIDEC labels them
 _STAGES = ("relevance", "segmentation", "scar", "biomarkers")
@@ -69,13 +73,13 @@ class LgeChain:
         return codes[case.segmentation.labels[0]], math.nan if probability is None else probability
 
 
-def lge_chain(segmenter: Segmenter, device: str, folder: Path) -> LgeChain:
+def lge_chain(segmenter: Segmenter, backend: "Backend", folder: Path) -> LgeChain:
     """The chain of a segmenter with the networks that find its slices and its centre.
 
     Parameters
     ----------
     segmenter : Segmenter
-    device : str
+    backend : Backend
     folder : Path
         Of their cards and weights; what is not in it ships.
 
@@ -90,8 +94,8 @@ def lge_chain(segmenter: Segmenter, device: str, folder: Path) -> LgeChain:
 
     settings = LgeSettings()
     name = settings.slice_classifier
-    classifier = None if name == LOCALISER else opened(Classifier, name, device, folder)
-    localiser = opened(HeartLocaliser, settings.localiser, device, folder)
+    classifier = None if name == LOCALISER else opened(Classifier, name, backend, folder)
+    localiser = opened(HeartLocaliser, settings.localiser, backend, folder)
     return LgeChain(localiser, segmenter, classifier)
 
 

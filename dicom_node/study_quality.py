@@ -66,14 +66,15 @@ def study_quality(
     Path
         The Markdown report.
     """
-    from models.predict import HeartLocaliser, StackSegmenter, choose_device, set_threads
+    from models.backend import choose_backend
+    from models.predict import HeartLocaliser, StackSegmenter
     from models.registry import opened
 
     cine, worker = settings.pipelines.cine, settings.worker
-    device, own = choose_device(worker.device), worker.weights_folder
-    set_threads(worker.threads)
-    localiser = opened(HeartLocaliser, cine.localiser, device, own)
-    segmenter = opened(StackSegmenter, cine.segmenter, device, own)
+    backend = choose_backend(worker.device, worker.precision, worker.threads)
+    own = worker.weights_folder
+    localiser = opened(HeartLocaliser, cine.localiser, backend, own)
+    segmenter = opened(StackSegmenter, cine.segmenter, backend, own)
     kept = output / "studies" / what_decides(cine, (localiser.card, segmenter.card))
     rows = []
     for row in study_rows(data, kept, part, per_patient, chain(cine, localiser, segmenter)):

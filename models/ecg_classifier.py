@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from models.backend import CPU, Backend
 from models.ecg_sheet import UInt8, prepared
 from models.picture_classifier import PictureClassifier
 from models.registry import WEIGHTS_FOLDER
@@ -17,9 +18,9 @@ class EcgClassifier(PictureClassifier):
     """
 
     def __init__(
-        self, name: str = "ecg_dual_branch", device: str = "cpu", folder: Path = WEIGHTS_FOLDER
+        self, name: str = "ecg_dual_branch", backend: Backend = CPU, folder: Path = WEIGHTS_FOLDER
     ) -> None:
-        super().__init__("ecg_classification", name, device, folder)
+        super().__init__("ecg_classification", name, backend, folder)
 
     def _input(self, picture: UInt8) -> Tensor:
         return torch.from_numpy(prepared(picture))

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from models.backend import CPU, Backend
 from models.picture_classifier import PictureClassifier
 from models.registry import WEIGHTS_FOLDER
 from models.spect_sheet import SIDE, UInt8
@@ -19,9 +20,9 @@ class PerfusionClassifier(PictureClassifier):
     """
 
     def __init__(
-        self, name: str = "spect_mobilenet", device: str = "cpu", folder: Path = WEIGHTS_FOLDER
+        self, name: str = "spect_mobilenet", backend: Backend = CPU, folder: Path = WEIGHTS_FOLDER
     ) -> None:
-        super().__init__("perfusion_classification", name, device, folder)
+        super().__init__("perfusion_classification", name, backend, folder)
 
     def _input(self, picture: UInt8) -> Tensor:
         return network_input(picture)

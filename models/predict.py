@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from config.errors import ConfigError
+from models.backend import CPU, Backend
 from models.ed_es_detector import (
     ED,
     ES,
@@ -21,7 +21,7 @@ from models.ed_es_detector import (
     median_projection,
 )
 from models.preprocess import CropGrid, crop, normalise, restore
-from models.registry import WEIGHTS_FOLDER, load, place
+from models.registry import WEIGHTS_FOLDER, load
 from models.windows import window_probabilities
 
 Float32 = npt.NDArray[np.float32]
@@ -30,31 +30,6 @@ UInt8 = npt.NDArray[np.uint8]
 
 _CHUNK = 16  # images per forward pass: bounds memory
 _NEAR_MM = 60.0  # the LV lies within so far of the heart centre
-
-
-def choose_device(setting: Literal["auto", "cpu", "cuda"]) -> str:
-    """Device to compute on.
-
-    Raises
-    ------
-    ConfigError
-        CUDA is asked for and there is none.
-    """
-    available = torch.cuda.is_available()
-    if setting == "cuda" and not available:
-        raise ConfigError("worker.device: 'cuda' is asked for, but no CUDA device is there")
-    return "cuda" if available and setting != "cpu" else "cpu"
-
-
-def set_threads(threads: int) -> None:
-    """Set the CPU threads of a network; 0 leaves the library's choice."""
-    if threads > 0:
-        torch.set_num_threads(threads)
-
-
-def numeric_backend(device: str) -> str:
-    """Name of what computes, to the extent that it can decide a bit of a result."""
-    return f"torch-{torch.__version__}-{device}-fp32"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +60,8 @@ class TaskNetwork:
     task : str
     name : str
         A model with that task.
-    device : str
-        "cpu" or "cuda".
+    backend : Backend
+        What computes it.
     folder : Path
         Of its card and weights.
 
@@ -96,10 +71,10 @@ class TaskNetwork:
         The model is missing, altered or has another task.
     """
 
-    def __init__(self, task: str, name: str, device: str, folder: Path) -> None:
+    def __init__(self, task: str, name: str, backend: Backend, folder: Path) -> None:
         network, self.card = load(name, folder, task)
-        self._network = place(network, device)
-        self._device = device
+        self._network = backend.ready(network)
+        self._device = backend.device
 
 
 class HeartLocaliser(TaskNetwork):
@@ -108,10 +83,10 @@ class HeartLocaliser(TaskNetwork):
     def __init__(
         self,
         name: str = "heart_localiser",
-        device: str = "cpu",
+        backend: Backend = CPU,
         folder: Path = WEIGHTS_FOLDER,
     ) -> None:
-        super().__init__("localisation", name, device, folder)
+        super().__init__("localisation", name, backend, folder)
 
     def __call__(self, images: Float32, pixel_spacing_mm: tuple[float, float]) -> Localisation:
         """Locate the heart in images of one stack that share their pixel grid.
@@ -154,12 +129,12 @@ class StackSegmenter(TaskNetwork):
     def __init__(
         self,
         name: str = "cine_residual_unet",
-        device: str = "cpu",
+        backend: Backend = CPU,
         folder: Path = WEIGHTS_FOLDER,
         *,
         task: Literal["segmentation", "scar_segmentation"] = "segmentation",
     ) -> None:
-        super().__init__(task, name, device, folder)
+        super().__init__(task, name, backend, folder)
 
     def __call__(
         self,
@@ -246,11 +221,11 @@ class PhaseDetector(TaskNetwork):
     def __init__(
         self,
         name: str = "cine_ed_es",
-        device: str = "cpu",
+        backend: Backend = CPU,
         folder: Path = WEIGHTS_FOLDER,
         read: Callable[[Float64], FrameReading] = central_frame,
     ) -> None:
-        super().__init__("ed_es_detection", name, device, folder)
+        super().__init__("ed_es_detection", name, backend, folder)
         self._read = read
 
     def __call__(
@@ -313,7 +288,7 @@ def _chunks(images: Float32, device: str) -> Iterator[Tensor]:
 def _probabilities(network: nn.Module, inputs: Tensor) -> Tensor:
     with torch.inference_mode():
         logits: Tensor = network(inputs.contiguous(memory_format=torch.channels_last))
-        return logits.softmax(dim=1)
+        return logits.float().softmax(dim=1)
 
 
 def _mirrored_probabilities(network: nn.Module, inputs: Tensor) -> Tensor:

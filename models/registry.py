@@ -19,6 +19,8 @@ from config.errors import PermanentError
 if TYPE_CHECKING:
     from torch import nn
 
+    from models.backend import Backend
+
 _Network = TypeVar("_Network")
 
 WEIGHTS_FOLDER = Path(__file__).with_name("weights")
@@ -95,10 +97,14 @@ def home(name: str, own: Path | None) -> Path:
 
 
 def opened(
-    network: Callable[..., _Network], name: str, device: str, own: Path | None, **options: str
+    network: Callable[..., _Network],
+    name: str,
+    backend: "Backend",
+    own: Path | None,
+    **options: str,
 ) -> _Network:
     """Make a network of `models.predict` and the like from where its model lies; see `home`."""
-    return network(name, device, home(name, own), **options)
+    return network(name, backend, home(name, own), **options)
 
 
 def names(folder: Path = WEIGHTS_FOLDER) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from models.backend import CPU, Backend
 from models.predict import TaskNetwork, grid_of
 from models.preprocess import crop, restore
 from models.registry import WEIGHTS_FOLDER
@@ -52,10 +53,10 @@ class VolumeRegressor(TaskNetwork):
     def __init__(
         self,
         name: str = "cine_volume_regression",
-        device: str = "cpu",
+        backend: Backend = CPU,
         folder: Path = WEIGHTS_FOLDER,
     ) -> None:
-        super().__init__("volume_regression", name, device, folder)
+        super().__init__("volume_regression", name, backend, folder)
 
     def __call__(
         self,
@@ -77,7 +78,7 @@ class VolumeRegressor(TaskNetwork):
         stack = torch.from_numpy(np.ascontiguousarray(images))[None].to(self._device)
         with torch.inference_mode():
             inputs = prepared(crop(stack, pixel_spacing_mm, centre_yx, grid))
-            cam = self._network(inputs).cam.cpu()
+            cam = self._network(inputs).cam.float().cpu()
         area = scan(cam, grid.spacing_mm, self.card.input["box_mm"]).area_mm2[0]
         masks = [explanation_mask(cam[0].numpy(), dilate=dilate) for dilate in (False, True)]
         shape = (images.shape[1], images.shape[2])

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from models.backend import CPU, Backend
 from models.predict import TaskNetwork, grid_of
 from models.preprocess import CropGrid, crop, normalise, restore
 from models.registry import WEIGHTS_FOLDER
@@ -25,9 +26,9 @@ class SliceClassifier(TaskNetwork):
     """Tells slices that show the LV from slices that do not, each by itself."""
 
     def __init__(
-        self, name: str = "lge_slices", device: str = "cpu", folder: Path = WEIGHTS_FOLDER
+        self, name: str = "lge_slices", backend: Backend = CPU, folder: Path = WEIGHTS_FOLDER
     ) -> None:
-        super().__init__("slice_classification", name, device, folder)
+        super().__init__("slice_classification", name, backend, folder)
         self._grid = grid_of(self.card.input)
 
     def __call__(self, images: Float32, pixel_spacing_mm: tuple[float, float]) -> Float64:

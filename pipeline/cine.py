@@ -60,32 +60,30 @@ def build_cine_pipeline(settings: CineSettings, worker: WorkerSettings) -> CineP
         The weights of a network are missing or altered.
     """
     # The only import of torch on this path.
+    from models.backend import choose_backend
     from models.predict import (
         HeartLocaliser,
         PhaseDetector,
         StackSegmenter,
-        choose_device,
-        numeric_backend,
-        set_threads,
     )
     from models.regressor import VolumeRegressor
     from models.slice_classifier import SliceClassifier as Classifier
 
-    device, own = choose_device(worker.device), worker.weights_folder
-    set_threads(worker.threads)
-    localiser = opened(HeartLocaliser, settings.localiser, device, own)
-    segmenter = opened(StackSegmenter, settings.segmenter, device, own)
+    backend = choose_backend(worker.device, worker.precision, worker.threads)
+    own = worker.weights_folder
+    localiser = opened(HeartLocaliser, settings.localiser, backend, own)
+    segmenter = opened(StackSegmenter, settings.segmenter, backend, own)
     detector = (
         None
         if settings.detector == LV_AREA_CURVE
-        else opened(PhaseDetector, settings.detector, device, own)
+        else opened(PhaseDetector, settings.detector, backend, own)
     )
     regressor = (
-        opened(VolumeRegressor, settings.regressor, device, own)
+        opened(VolumeRegressor, settings.regressor, backend, own)
         if settings.volume_method == "regression"
         else None
     )
     name = settings.slice_classifier
-    classifier = None if name == LOCALISER else opened(Classifier, name, device, own)
+    classifier = None if name == LOCALISER else opened(Classifier, name, backend, own)
     stages = cine_stages(settings, localiser, segmenter, detector, regressor, classifier=classifier)
-    return CinePipeline(stages, device, numeric_backend(device))
+    return CinePipeline(stages, backend.device, backend.name)

@@ -31,10 +31,9 @@ def build_ecg_pipeline(settings: EcgSettings, worker: WorkerSettings) -> EcgPipe
         The weights of the network are missing or altered.
     """
     # The only import of torch on this path.
+    from models.backend import choose_backend
     from models.ecg_classifier import EcgClassifier
-    from models.predict import choose_device, numeric_backend, set_threads
 
-    device = choose_device(worker.device)
-    set_threads(worker.threads)
-    classifier = opened(EcgClassifier, settings.network, device, worker.weights_folder)
-    return EcgPipeline(ecg_stages(settings, classifier), device, numeric_backend(device))
+    backend = choose_backend(worker.device, worker.precision, worker.threads)
+    classifier = opened(EcgClassifier, settings.network, backend, worker.weights_folder)
+    return EcgPipeline(ecg_stages(settings, classifier), backend.device, backend.name)

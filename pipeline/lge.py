@@ -57,22 +57,20 @@ def build_lge_pipeline(settings: LgeSettings, worker: WorkerSettings) -> LgePipe
         The weights of a network are missing or altered.
     """
     # The only import of torch on this path.
+    from models.backend import choose_backend
     from models.predict import (
         HeartLocaliser,
         StackSegmenter,
-        choose_device,
-        numeric_backend,
-        set_threads,
     )
     from models.slice_classifier import SliceClassifier as Classifier
 
-    device, own = choose_device(worker.device), worker.weights_folder
-    set_threads(worker.threads)
+    backend = choose_backend(worker.device, worker.precision, worker.threads)
+    own = worker.weights_folder
     name = settings.slice_classifier
     stages = lge_stages(
         settings,
-        opened(HeartLocaliser, settings.localiser, device, own),
-        opened(StackSegmenter, settings.segmenter, device, own, task="scar_segmentation"),
-        None if name == LOCALISER else opened(Classifier, name, device, own),
+        opened(HeartLocaliser, settings.localiser, backend, own),
+        opened(StackSegmenter, settings.segmenter, backend, own, task="scar_segmentation"),
+        None if name == LOCALISER else opened(Classifier, name, backend, own),
     )
-    return LgePipeline(stages, device, numeric_backend(device))
+    return LgePipeline(stages, backend.device, backend.name)

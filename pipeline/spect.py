@@ -36,10 +36,9 @@ def build_spect_pipeline(settings: SpectSettings, worker: WorkerSettings) -> Spe
         The weights of the network are missing or altered.
     """
     # The only import of torch on this path.
+    from models.backend import choose_backend
     from models.perfusion_classifier import PerfusionClassifier
-    from models.predict import choose_device, numeric_backend, set_threads
 
-    device = choose_device(worker.device)
-    set_threads(worker.threads)
-    classifier = opened(PerfusionClassifier, settings.network, device, worker.weights_folder)
-    return SpectPipeline(spect_stages(settings, classifier), device, numeric_backend(device))
+    backend = choose_backend(worker.device, worker.precision, worker.threads)
+    classifier = opened(PerfusionClassifier, settings.network, backend, worker.weights_folder)
+    return SpectPipeline(spect_stages(settings, classifier), backend.device, backend.name)

@@ -131,7 +131,7 @@ def test_the_card_of_a_run_says_what_it_learned_from(trained):
 
 
 def test_service_gives_a_probability_of_each_class(trained):
-    classifier = EcgClassifier("ecg_dual_branch", "cpu", trained)
+    classifier = EcgClassifier(folder=trained)
     sheets = [plain_sheet(case_of(seed, 0)) for seed in range(3)]
     found = classifier(sheets)
     assert classifier.classes == CLASSES
@@ -143,7 +143,7 @@ def test_service_gives_a_probability_of_each_class(trained):
 
 def test_the_weights_serve_no_other_task(trained):
     with pytest.raises(WeightsError, match="not for slice_classification"):
-        SliceClassifier("ecg_dual_branch", "cpu", trained)
+        SliceClassifier("ecg_dual_branch", folder=trained)
 
 
 def test_the_card_keeps_how_familiar_validation_pictures_are(trained):

@@ -8,15 +8,13 @@ import pytest
 import torch
 
 from config.errors import ConfigError
+from models.backend import Backend, choose_backend
 from models.ed_es_detector import central_frame
 from models.predict import (
     HeartLocaliser,
     PhaseDetector,
     StackSegmenter,
-    choose_device,
     lv_evidence,
-    numeric_backend,
-    set_threads,
 )
 from models.registry import WeightsError, build, card, save_weights
 from models.split import patients
@@ -232,25 +230,36 @@ def test_a_model_of_another_task_is_refused():
 def test_the_device_is_chosen_or_refused():
     import torch
 
-    assert choose_device("cpu") == "cpu"
+    assert choose_backend("cpu").device == "cpu"
     if torch.cuda.is_available():
-        assert choose_device("auto") == choose_device("cuda") == "cuda"
+        assert choose_backend("auto").device == choose_backend("cuda").device == "cuda"
     else:
-        assert choose_device("auto") == "cpu"
+        assert choose_backend("auto").device == "cpu"
         with pytest.raises(ConfigError, match="cuda"):
-            choose_device("cuda")
-    assert torch.__version__ in numeric_backend("cpu")
+            choose_backend("cuda")
+    assert Backend().name == f"torch-{torch.__version__}-cpu-fp32"
 
 
 def test_threads_are_set_only_when_asked():
     import torch
 
     before = torch.get_num_threads()
-    set_threads(0)
+    choose_backend("cpu", threads=0)
     assert torch.get_num_threads() == before
-    set_threads(1)
+    choose_backend("cpu", threads=1)
     assert torch.get_num_threads() == 1
-    set_threads(before)
+    torch.set_num_threads(before)
+
+
+def test_bfloat16_rounds_and_labels_the_same_heart(segmenter):
+    heart = synthesise_cine(3006, phases=2)
+    rounding = StackSegmenter(backend=Backend(precision="bfloat16"))
+    middle, centre = range(4, 7), tuple(centre_of(heart.labels[0]))
+    one, other = (
+        look(heart.frames, middle, heart.pixel_spacing_mm, centre) for look in (segmenter, rounding)
+    )
+    assert 0 < (one != other).mean() < 0.002
+    assert Backend(precision="bfloat16").name.endswith("bf16")
 
 
 def test_evidence_grows_with_the_lv():

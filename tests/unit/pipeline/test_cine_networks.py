@@ -14,7 +14,7 @@ import pytest
 from pydicom import dcmread
 
 from config.schema import CINE_ROUTE, CineSettings, WorkerSettings
-from models.predict import choose_device
+from models.backend import choose_backend
 from models.synthetic.cine import SyntheticCine, synthesise_cine
 from pipeline.assemble import assemble
 from pipeline.case import CineCase, CineStack
@@ -71,7 +71,7 @@ def test_the_pipeline_names_its_networks_and_its_backend():
     names = [model.name for model in pipeline().models]
     assert names == [CineSettings().localiser, CineSettings().segmenter]
     assert all(len(model.weights_sha256) == 64 for model in pipeline().models)
-    assert pipeline().device == choose_device("auto")
+    assert pipeline().device == choose_backend("auto").device
     assert pipeline().numeric_backend.startswith("torch-")
 
 

@@ -1,0 +1,69 @@
+"""What computes the networks, and how exactly."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from config.errors import ConfigError
+from models.registry import place
+
+Precision = Literal["float32", "bfloat16"]
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """Where networks compute, and with what numbers.
+
+    Attributes
+    ----------
+    device : {"cpu", "cuda"}
+    precision : {"float32", "bfloat16"}
+        In bfloat16 convolutions and matrix products round to 8 bits of mantissa, which processors
+        that have instructions for it compute about twice as fast.
+    """
+
+    device: str = "cpu"
+    precision: Precision = "float32"
+
+    @property
+    def name(self) -> str:
+        """What computes, to the extent that it can decide a bit of a result."""
+        short = {"float32": "fp32", "bfloat16": "bf16"}[self.precision]
+        return f"torch-{torch.__version__}-{self.device}-{short}"
+
+    def ready(self, network: nn.Module) -> nn.Module:
+        """The network on the device, computing in the precision."""
+        placed = place(network, self.device)
+        if self.precision == "float32":
+            return placed
+        exact = placed.forward
+
+        def rounded(*inputs: Any) -> Any:
+            with torch.autocast(self.device, torch.bfloat16):
+                return exact(*inputs)
+
+        placed.forward = rounded
+        return placed
+
+
+CPU = Backend()
+
+
+def choose_backend(
+    device: Literal["auto", "cpu", "cuda"], precision: Precision = "float32", threads: int = 0
+) -> Backend:
+    """Backend by the settings; sets the CPU threads of the library, 0 leaves its choice.
+
+    Raises
+    ------
+    ConfigError
+        CUDA is asked for and there is none.
+    """
+    available = torch.cuda.is_available()
+    if device == "cuda" and not available:
+        raise ConfigError("worker.device: 'cuda' is asked for, but no CUDA device is there")
+    if threads > 0:
+        torch.set_num_threads(threads)
+    return Backend("cuda" if available and device != "cpu" else "cpu", precision)
