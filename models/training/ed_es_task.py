@@ -29,7 +29,7 @@ class SequenceSampling:
     Attributes
     ----------
     size : int
-        Rows and columns of the network's input, at 1 mm.
+        Rows and columns of the network's input, at 1 mm; 176 as published would only add zeros.
     field_mm : int
         Side of the square about the heart that is filled; the rest of the input is zero. The
         public cines of ACDC are cut to about 150 mm, so service must not show more either.
@@ -40,7 +40,7 @@ class SequenceSampling:
         Share of each set in the draws; sets that are absent leave theirs to the others.
     """
 
-    size: int = 176
+    size: int = 128
     field_mm: int = 128
     max_shift_mm: float = 15.0
     max_scale: float = 1.2
@@ -188,7 +188,7 @@ def ed_es_recipe(sampling: SequenceSampling) -> Recipe:
     return Recipe(
         task="ed_es_detection",
         architecture="ed_es_detector",
-        parameters={"width": 24, "size": sampling.size},
+        parameters={"width": 16, "size": sampling.size},
         input={
             "rows": sampling.size,
             "columns": sampling.size,
@@ -198,7 +198,7 @@ def ed_es_recipe(sampling: SequenceSampling) -> Recipe:
             "normalisation": f"each frame: {NORMALISATION}",
         },
         load=partial(load_task, partial(EdEsTask, sampling), prepare_sequences),
-        settings=TrainSettings(steps=4_000, batch=2, learning_rate=5e-4),
+        settings=TrainSettings(steps=3_000, batch=2, learning_rate=5e-4),
         sets=tuple(sampling.set_shares),
     )
 
