@@ -9,19 +9,10 @@ import numpy as np
 
 from config.schema import LOCALISER, LgeSettings
 from dicom_node.measure import plain_stack
-from pipeline.case import (
-    LV_CAVITY,
-    LV_MYOCARDIUM,
-    NO_REFLOW,
-    SCAR,
-    Float32,
-    LgeCase,
-    LgeStack,
-    ShortAxisStack,
-    UInt8,
-)
+from pipeline.case import LV_CAVITY, LV_MYOCARDIUM, NO_REFLOW, SCAR, Float32, ShortAxisStack, UInt8
 from pipeline.errors import Rejection
 from pipeline.lge import lge_stages
+from pipeline.lge_case import LgeCase, LgeStack
 from pipeline.stages import Localiser, Segmenter, SliceClassifier
 
 if TYPE_CHECKING:

@@ -7,9 +7,18 @@ import torch
 from torch import nn
 
 from config.errors import ConfigError
-from models.registry import place
 
 Precision = Literal["float32", "bfloat16"]
+_ORDERS = {4: torch.channels_last, 5: torch.channels_last_3d}
+
+
+def place(network: nn.Module, device: str) -> nn.Module:
+    """The network on a device, its kernels in channels-last order, which CPUs compute faster."""
+    moved = network.to(device)
+    for parameter in moved.parameters():
+        if parameter.ndim in _ORDERS:
+            parameter.data = parameter.data.contiguous(memory_format=_ORDERS[parameter.ndim])
+    return moved
 
 
 @dataclass(frozen=True, slots=True)

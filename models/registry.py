@@ -209,18 +209,6 @@ def _unknown_architecture(architecture: str) -> WeightsError:
     return WeightsError(f"no architecture '{architecture}'; known: {known}")
 
 
-def place(network: "nn.Module", device: str) -> "nn.Module":
-    """The network on a device, its kernels in channels-last order, which CPUs compute faster."""
-    import torch
-
-    orders = {4: torch.channels_last, 5: torch.channels_last_3d}
-    moved = network.to(device)
-    for parameter in moved.parameters():
-        if parameter.ndim in orders:
-            parameter.data = parameter.data.contiguous(memory_format=orders[parameter.ndim])
-    return moved
-
-
 def load(
     name: str, folder: Path = WEIGHTS_FOLDER, task: str | None = None
 ) -> "tuple[nn.Module, Card]":

@@ -9,9 +9,10 @@ import numpy as np
 from pydicom import Dataset
 
 from config.schema import CineSettings
-from pipeline.case import CineStack, Float32, FrameSource, LgeStack
+from pipeline.case import CineStack, Float32, FrameSource
 from pipeline.errors import Rejection
 from pipeline.grid import Grid, build_grid
+from pipeline.lge_case import LgeStack
 from pipeline.lge_choice import choose
 from pipeline.phases import Cell, TimedCell
 from pipeline.pixels import decode_instance

@@ -6,39 +6,13 @@ the findings of the cine, so that it comes from the same run or from one of week
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import numpy as np
 
 from pipeline.aha import Septum
 from pipeline.case import Biomarker, QualityFinding
 from pipeline.findings import SeriesFindings
-
-
-@dataclass(frozen=True, slots=True)
-class Companion:
-    """What was found in the cine of the same patient and study.
-
-    Attributes
-    ----------
-    series_instance_uids : tuple of str
-        Of the cine.
-    report_uid : str
-        SOP Instance UID of its report; it stands for all that decided the findings.
-    frame_of_reference_uid : str
-        In which the septum lies.
-    septa : tuple of Septum
-        Of the slices that show it; may be empty.
-    biomarkers : tuple of Biomarker
-    quality : tuple of QualityFinding
-    """
-
-    series_instance_uids: tuple[str, ...]
-    report_uid: str
-    frame_of_reference_uid: str
-    septa: tuple[Septum, ...]
-    biomarkers: tuple[Biomarker, ...]
-    quality: tuple[QualityFinding, ...]
+from pipeline.lge_case import Companion
 
 
 def companion_of(study: Iterable[SeriesFindings]) -> Companion | None:

@@ -2,9 +2,8 @@
 
 from config.schema import LOCALISER, LgeSettings, WorkerSettings
 from models.registry import opened
-from pipeline.case import LgeCase, LgeStack
 from pipeline.chain import Chain
-from pipeline.companion import Companion
+from pipeline.lge_case import Companion, LgeCase, LgeStack
 from pipeline.stages import CaseStage, Localiser, Segmenter, SliceClassifier
 from pipeline.stages.lge_quality import CheckScar
 from pipeline.stages.relevance import FindRelevantSlices

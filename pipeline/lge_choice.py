@@ -27,9 +27,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from pipeline.belonging import checked_axes, images, slices_along
-from pipeline.case import LeftOut
 from pipeline.grid import Grid, arranged_grid
 from pipeline.headers import InstanceHeader
+from pipeline.lge_case import LeftOut
 from pipeline.phases import Cell, TimedCell
 
 

@@ -14,8 +14,6 @@ from pipeline.case import (
     BaseCase,
     Case,
     CineCase,
-    LgeCase,
-    LgeStack,
     ShortAxisStack,
     Sources,
     Verdict,
@@ -38,6 +36,7 @@ from pipeline.findings import (
     Status,
     VolumeCurve,
 )
+from pipeline.lge_case import LgeCase, LgeStack
 from pipeline.patient import demographics
 from pipeline.results import ResultObject
 from pipeline.results.common import models_of

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from models.registry import place
+from models.backend import place
 from models.training.tasks import Task, TrainSettings
 
 # The course of the rate follows from the step and from how many there are now to be.

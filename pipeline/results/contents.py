@@ -20,11 +20,11 @@ from pipeline.case import (
     Biomarker,
     Case,
     CineCase,
-    LgeCase,
     QualityFinding,
     UInt8,
     Verdict,
 )
+from pipeline.lge_case import LgeCase
 from pipeline.patient import Demographics, demographics
 from pipeline.results.codes import (
     END_DIASTOLE,

@@ -14,7 +14,8 @@ from pydicom.sr.coding import Code
 from pydicom.uid import MRImageStorage
 from pydicom.valuerep import format_number_as_ds
 
-from pipeline.case import CineStack, Float32, FrameSource, LgeStack, ShortAxisStack
+from pipeline.case import CineStack, Float32, FrameSource, ShortAxisStack
+from pipeline.lge_case import LgeStack
 from pipeline.results.codes import ACQUISITION_EQUIPMENT, KeyPhase
 from pipeline.results.common import (
     ObjectIdentity,

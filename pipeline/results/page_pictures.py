@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.case import LV_CAVITY, NO_REFLOW, SCAR, Biomarker, CineCase, LgeCase, UInt8
+from pipeline.case import LV_CAVITY, NO_REFLOW, SCAR, Biomarker, CineCase, UInt8
+from pipeline.lge_case import LgeCase
 from pipeline.results.codes import END_DIASTOLE, END_SYSTOLE
 from pipeline.results.common import ResultBasis
 from pipeline.results.page_tables import write_scar

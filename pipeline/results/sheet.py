@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from textwrap import wrap
 from typing import TYPE_CHECKING
 
-from pipeline.case import Biomarker, CineCase, LgeCase, Verdict
+from pipeline.case import Biomarker, CineCase, Verdict
+from pipeline.lge_case import LgeCase
 from pipeline.patient import SEXES
 from pipeline.results.codes import in_report
 from pipeline.results.common import DISCLAIMER, NODE_MANUFACTURER, ResultBasis, models_of

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from config.quality import LgeQualitySettings
-from pipeline.case import LV_CAVITY, LV_MYOCARDIUM, LgeCase, ModelUse, QualityFinding, Verdict
+from pipeline.case import LV_CAVITY, LV_MYOCARDIUM, ModelUse, QualityFinding, Verdict
+from pipeline.lge_case import LgeCase
 from pipeline.scar import SEED_SHARE
 from pipeline.stages.coverage import check_coverage
 from pipeline.stages.known_error import check_known_scar_error

@@ -4,16 +4,8 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pipeline.case import (
-    LV_MYOCARDIUM,
-    NO_REFLOW,
-    Biomarker,
-    LgeCase,
-    LgeStack,
-    Mask,
-    ModelUse,
-    Scar,
-)
+from pipeline.case import LV_MYOCARDIUM, NO_REFLOW, Biomarker, Mask, ModelUse
+from pipeline.lge_case import LgeCase, LgeStack, Scar
 from pipeline.scar import scar_mass_g
 
 if TYPE_CHECKING:

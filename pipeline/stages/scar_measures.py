@@ -4,15 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 
-from pipeline.case import (
-    LV_CAVITY,
-    LV_MYOCARDIUM,
-    Float32,
-    LgeCase,
-    Mask,
-    ModelUse,
-    Scar,
-)
+from pipeline.case import LV_CAVITY, LV_MYOCARDIUM, Float32, Mask, ModelUse
+from pipeline.lge_case import LgeCase, Scar
 from pipeline.scar import NoRemoteMyocardium, ScarResult, scar_fwhm, scar_n_sd
 
 _METHODS: Mapping[str, Callable[[Float32, Mask, Mask], ScarResult]] = {

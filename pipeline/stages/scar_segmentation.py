@@ -4,17 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from pipeline.case import (
-    LV_CAVITY,
-    LV_MYOCARDIUM,
-    NO_REFLOW,
-    SCAR,
-    LgeCase,
-    ModelUse,
-    Scar,
-    Segmentation,
-    UInt8,
-)
+from pipeline.case import LV_CAVITY, LV_MYOCARDIUM, NO_REFLOW, SCAR, ModelUse, Segmentation, UInt8
+from pipeline.lge_case import LgeCase, Scar
 from pipeline.scar import SEED_SHARE, has_scar
 from pipeline.stages import Segmenter, model_use
 from pipeline.stages.masks import clean_labels

@@ -15,7 +15,8 @@ from pipeline.aha import (
     lv_levels,
     transmurality,
 )
-from pipeline.case import LV_CAVITY, LV_MYOCARDIUM, Biomarker, LgeCase, ModelUse
+from pipeline.case import LV_CAVITY, LV_MYOCARDIUM, Biomarker, ModelUse
+from pipeline.lge_case import LgeCase
 from pipeline.results.source import frame_of_reference_uid
 from pipeline.stages.coverage import apex_is_last
 

@@ -16,9 +16,10 @@ from config.schema import CINE_ROUTE, LGE_ROUTE, CineSettings
 from dicom_node.phantom import write_cine_study
 from dicom_node.phantom_lge import write_lge_study
 from pipeline.assemble import assemble, assemble_lge
-from pipeline.case import LV_CAVITY, LV_MYOCARDIUM, NO_REFLOW, SCAR, LgeCase
+from pipeline.case import LV_CAVITY, LV_MYOCARDIUM, NO_REFLOW, SCAR
 from pipeline.companion import companion_of
 from pipeline.headers import InstanceHeader, read_header
+from pipeline.lge_case import LgeCase
 from pipeline.results import write_results
 from pipeline.routing import Proposal, propose
 from pipeline.stated import completed_findings

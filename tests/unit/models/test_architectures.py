@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from models.registry import build, place
+from models.backend import place
+from models.registry import build
 
 FULL = {
     "unet_3d": ({"width": 64}, 87.5e6, (1, 1, 3, 32, 32)),

@@ -11,8 +11,9 @@ import numpy as np
 
 from config.schema import LgeSettings
 from models.registry import Card
-from pipeline.case import LV_CAVITY, LV_MYOCARDIUM, LgeCase, LgeStack
+from pipeline.case import LV_CAVITY, LV_MYOCARDIUM
 from pipeline.lge import LgePipeline, lge_stages
+from pipeline.lge_case import LgeCase, LgeStack
 from tests.unit.pipeline.cine_cases import Localised, card, drawn_labels
 from tests.unit.pipeline.result_cases import STUDY, make_case
 

@@ -26,7 +26,6 @@ from pipeline.case import (
     CineCase,
     CineStack,
     FrameSource,
-    LgeCase,
     ModelUse,
     Phases,
     QualityFinding,
@@ -36,6 +35,7 @@ from pipeline.case import (
     StageRecord,
     Verdict,
 )
+from pipeline.lge_case import LgeCase
 from pipeline.results import ResultContext, ResultObject
 from pipeline.results.common import ResultBasis
 from pipeline.results.source import patient_study, tolerant_headers

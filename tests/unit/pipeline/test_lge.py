@@ -5,10 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.case import LV_CAVITY, LV_MYOCARDIUM, NO_REFLOW, SCAR, LeftOut, LgeCase, Verdict
+from pipeline.case import LV_CAVITY, LV_MYOCARDIUM, NO_REFLOW, SCAR, Verdict
 from pipeline.companion import companion_of
 from pipeline.errors import NotYetCovered, Rejection
 from pipeline.findings import SeriesFindings
+from pipeline.lge_case import LeftOut, LgeCase
 from pipeline.results import write_results
 from pipeline.stages.scar_biomarkers import OUTLINED
 from pipeline.stages.transmurality import TRANSMURALITY

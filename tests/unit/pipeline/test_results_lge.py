@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from pydicom.sr.coding import Code
 
-from pipeline.case import LeftOut
 from pipeline.companion import companion_of
+from pipeline.lge_case import LeftOut
 from pipeline.results import write_results
 from pipeline.results.codes import AHA_SEGMENTS, PRIVATE_SCHEME, QUANTITIES, SCAR_METHODS, in_report
 from tests.unit.pipeline.lge_cases import (

@@ -13,7 +13,8 @@ from matplotlib.patches import Wedge
 
 from models.synthetic.cine import synthesise_cine
 from pipeline.aha import APEX_NOT_SHOWN
-from pipeline.case import Biomarker, LgeCase, QualityFinding, Verdict
+from pipeline.case import Biomarker, QualityFinding, Verdict
+from pipeline.lge_case import LgeCase
 from pipeline.results import write_results
 from pipeline.results.codes import in_report
 from pipeline.results.common import DISCLAIMER
