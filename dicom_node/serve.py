@@ -2,6 +2,7 @@
 
 import signal
 import threading
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -28,6 +29,7 @@ _CLOCK_INTERVAL_S = 1.0
 _DELIVERY_INTERVAL_S = 1.0
 _LEASE_INTERVAL_S = 10.0
 _DISK_INTERVAL_S = 60.0
+_SIGNAL_INTERVAL_S = 0.1
 _RETENTION_INTERVAL_S = 3600.0
 
 
@@ -45,14 +47,16 @@ def serve(settings: Settings) -> None:
     """
     for network in settings.pipelines.networks:
         verified(network, settings)
-    stop = threading.Event()
+    # No lock here: the signal may come while the main thread holds it, or is about to wait for it.
+    told: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, lambda which, _: told.append(which))
     storage = open_storage(settings.storage)
     try:
         node = Node(settings, storage)
         node.start()
-        stop.wait()
+        while not told:
+            time.sleep(_SIGNAL_INTERVAL_S)
         log.info("stopping")
         node.stop()
     finally:

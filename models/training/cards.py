@@ -59,6 +59,15 @@ TEXTS: Mapping[str, Mapping[str, str]] = {
         "definition: the fitted one is the label of ACDC. Basal slices without label are often "
         "taken for LV.",
     },
+    "cine_ed_es": {
+        "summary": "Finds ED and ES in a whole cine from the medians of its slices: convolutions "
+        "in the plane, then over time at several dilations.",
+        "intended_use": "ED and ES by a network instead of the curve of the LV area, which is "
+        "nearer on the same patients and therefore the default.",
+        "limits": LIMITS_OF_ALL + " ED is often one to three frames late or early, since the "
+        "heart hardly moves there; most readings stay below the threshold of the central method "
+        "and ask for review.",
+    },
     "lge_slices": {
         "summary": "Tells short-axis slices that show the LV from slices that do not, each by "
         "itself, in late enhancement and in cine (three convolutions, batch normalisation after "

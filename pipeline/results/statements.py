@@ -181,8 +181,13 @@ def passed(findings: tuple[QualityFinding, ...]) -> Iterator[str]:
     """Which checks found nothing against the numbers."""
     titles = [_title(finding) for finding in findings if finding.verdict is Verdict.OK]
     if titles:
-        listed = "; ".join(title[0].lower() + title[1:] for title in titles)
+        listed = "; ".join(_within_sentence(title) for title in titles)
         yield f"Quality checks passed: {listed}."
+
+
+def _within_sentence(title: str) -> str:
+    """A title without its capital; abbreviations (LV) keep theirs."""
+    return title if title[:2].isupper() else title[0].lower() + title[1:]
 
 
 def _title(finding: QualityFinding) -> str:
