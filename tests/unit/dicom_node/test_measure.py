@@ -83,13 +83,14 @@ def test_the_regressor_of_the_chain_sees_the_slices_that_show_the_ventricle():
 
 def write_untrained(folder, recipe):
     """An untrained network of a recipe, with its card, as model `tiny`."""
-    network = build(recipe.architecture, {"width": 8})
+    parameters = {**recipe.parameters, "width": 8}
+    network = build(recipe.architecture, parameters)
     made = replace(
         card("cine_unet"),
         name="tiny",
         task=recipe.task,
         architecture=recipe.architecture,
-        parameters={"width": 8},
+        parameters=parameters,
         input=recipe.input,
         data=(),
         weights_file="tiny.npz",
