@@ -41,5 +41,20 @@ def read_cases(path: Path, kind: type[Case]) -> tuple[Case, ...]:
     return tuple(kind(**{name: _frozen(value) for name, value in note.items()}) for note in notes)
 
 
+def kept_cases(
+    path: Path, kind: type[Case], cases: Iterable["DataclassInstance"]
+) -> tuple[Case, ...]:
+    """Cases through an array file: drawn and written where it is not there, unless there are none.
+
+    `cases` is not touched where the file is there.
+    """
+    if not path.is_file():
+        made = list(cases)
+        if not made:
+            return ()
+        write_cases(path, made)
+    return read_cases(path, kind)
+
+
 def _frozen(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value

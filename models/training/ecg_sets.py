@@ -14,7 +14,7 @@ import numpy as np
 from models.ecg_sheet import CLASSES
 from models.split import Part, SplitError
 from models.synthetic.ecg import ACUTE, OLD, WALLS, SyntheticEcg, synthesise_ecg, with_infarct
-from models.training.case_file import read_cases, write_cases
+from models.training.case_file import kept_cases
 from models.training.cases import logged, usable
 from models.training.ecg_records import (
     EcgCase,
@@ -116,10 +116,6 @@ def prepare_ecg(data: Path, output: Path, part: Part, sets: tuple[str, ...]) -> 
     found: list[EcgCase] = []
     for dataset in (name for name in ECG_SETS if name in sets):
         path = output / f"{dataset}-{part}-ecg.npz"
-        if not path.is_file():
-            cases = list(ecg_cases(data, dataset, part, logged(dataset)))
-            if not cases:
-                continue
-            write_cases(path, cases)
-        found.extend(read_cases(path, EcgCase))
+        cases = ecg_cases(data, dataset, part, logged(dataset))
+        found.extend(kept_cases(path, EcgCase, cases))
     return tuple(found)

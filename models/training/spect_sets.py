@@ -20,7 +20,7 @@ from models.spect_sheet import UInt8, sheet, without_small_marks
 from models.split import Part, SplitError, part_of_name
 from models.synthetic.perfusion import KINDS
 from models.synthetic.spect import synthesise_spect
-from models.training.case_file import read_cases, write_cases
+from models.training.case_file import kept_cases
 from models.training.cases import CaseError, logged, usable
 
 _FOLDER = "perfusion_images"
@@ -155,10 +155,6 @@ def prepare_spect(
     found: list[PerfusionPicture] = []
     for dataset in (name for name in SPECT_SETS if name in sets):
         path = output / f"{dataset}-{part}-spect.npz"
-        if not path.is_file():
-            cases = list(spect_cases(data, dataset, part, logged(dataset)))
-            if not cases:
-                continue
-            write_cases(path, cases)
-        found.extend(read_cases(path, PerfusionPicture))
+        cases = spect_cases(data, dataset, part, logged(dataset))
+        found.extend(kept_cases(path, PerfusionPicture, cases))
     return tuple(found)
