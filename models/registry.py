@@ -123,7 +123,10 @@ def card(name: str, folder: Path = WEIGHTS_FOLDER) -> Card:
     path = folder / f"{name}.toml"
     if not path.is_file():
         known = ", ".join(names(folder)) or "none"
-        raise WeightsError(f"no model '{name}' in {folder}; known: {known}")
+        raise WeightsError(
+            f"no model '{name}' in {folder}; known: {known}; the folder of one that you trained"
+            " is named by [worker] weights_folder"
+        )
     try:
         with path.open("rb") as stream:
             table = tomllib.load(stream)
