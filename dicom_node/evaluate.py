@@ -71,11 +71,11 @@ def _segmentation(evaluation: "Evaluation", backend: "Backend", folder: Path) ->
 
 def _localisation(evaluation: "Evaluation", backend: "Backend", folder: Path) -> None:
     from models.predict import HeartLocaliser
-    from models.training.cards import fitted_sets
+    from models.training.cards import fitted_on_lge
     from models.training.evaluate import evaluate_localiser
     from models.training.evaluate_lge import evaluate_lge_localiser
 
-    of_lge = "emidec" in fitted_sets(evaluation.card)
+    of_lge = fitted_on_lge(evaluation.card)
     evaluate = evaluate_lge_localiser if of_lge else evaluate_localiser
     evaluate(evaluation, HeartLocaliser(evaluation.card.name, backend, folder))
 

@@ -209,6 +209,11 @@ def fitted_sets(card: Card) -> frozenset[str]:
     return frozenset(name for name in DATA_OF_SET if _entry(card, name) is not None)
 
 
+def fitted_on_lge(card: Card) -> bool:
+    """Whether real late enhancement was among what the weights of a card were fitted on."""
+    return "emidec" in fitted_sets(card)
+
+
 def is_held_out(card: Card, dataset: str) -> bool:
     """Whether the test patients of a set took no part in fitting the weights of a card.
 

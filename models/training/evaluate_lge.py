@@ -13,6 +13,7 @@ from models.predict import HeartLocaliser
 from models.slice_classifier import SliceClassifier
 from models.training import data as sets
 from models.training import emidec, synthetic
+from models.training.cards import fitted_on_lge
 from models.training.cases import LabelledVolume, usable
 from models.training.emidec import as_hearts
 from models.training.evaluate import Evaluation
@@ -48,19 +49,25 @@ def evaluate_slices(evaluation: Evaluation, classifier: SliceClassifier) -> None
 
     Gives per patient and contrast the sensitivity, also of the most basal and of the most apical
     slice with LV, and the specificity; and the confusion over all slices of each set and contrast.
+    A classifier that was fitted on cine alone is measured on cine alone.
     """
+    of_lge = fitted_on_lge(evaluation.card)
+    contrasts = [
+        name for kind in _CONTRASTS if of_lge or kind == "cine" for name in _CONTRASTS[kind]
+    ]
     judged: list[Judged] = []
     for dataset in SLICE_SETS:
         note = evaluation.noting(dataset)
         for slices in sets.slices_by_patient(evaluation.data, dataset, evaluation.part, note):
-            found = list(_judge(classifier, plain_slices(as_hearts(slices))))
+            asked = [s for s in plain_slices(as_hearts(slices)) if s.contrast in contrasts]
+            found = list(_judge(classifier, asked))
             for row in _rows_of_patient(dataset, found):
                 evaluation.add(row)
             judged += found
     evaluation.pooled.update(pooled(judged))
 
 
-def _judge(classifier: SliceClassifier, slices: Iterator[WholeSlice]) -> Iterator[Judged]:
+def _judge(classifier: SliceClassifier, slices: Sequence[WholeSlice]) -> Iterator[Judged]:
     for whole in slices:
         (probability,) = classifier(whole.image[None], whole.entry.pixel_spacing_mm)
         yield whole, bool(probability >= RELEVANCE_THRESHOLD)

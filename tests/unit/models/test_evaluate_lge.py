@@ -83,6 +83,22 @@ def test_slices_are_judged_per_patient_and_all_together(tmp_path, monkeypatch):
     assert "emidec_LGE" in report.read_text()
 
 
+def test_a_classifier_of_cine_is_judged_on_cine_alone(tmp_path, monkeypatch):
+    patients = {
+        "emidec": [of_patient((1, 1))],
+        "acdc": [of_patient((1, 1), phase="ed", dataset="acdc")],
+    }
+    monkeypatch.setattr(
+        module.sets, "slices_by_patient", lambda data, name, part, left: patients.get(name, [])
+    )
+    of_cine = ByBrightness()
+    of_cine.card = replace(of_cine.card, data=(DATA_OF_SET["acdc"],))
+    report = report_of(evaluate_slices, of_cine, tmp_path)
+    content = json.loads(report.with_suffix(".json").read_text())
+    assert [(row["dataset"], row["group"]) for row in content["patients"]] == [("acdc", "cine")]
+    assert set(content["pooled"]) == {"all_cine", "acdc_cine"}
+
+
 def test_nothing_is_pooled_of_nothing():
     assert pooled([]) == {}
     judged = [(whole, True) for whole in plain_slices(of_patient((1, 1)))]
