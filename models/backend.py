@@ -1,6 +1,6 @@
 """What computes the networks, and how exactly."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -30,7 +30,9 @@ class Backend:
     device : {"cpu", "cuda"}
     precision : {"float32", "bfloat16"}
         In bfloat16 convolutions and matrix products round to 8 bits of mantissa, which processors
-        that have instructions for it compute about twice as fast.
+        that have instructions for it compute about twice as fast. Networks that decide which
+        slices are measured compute in float32 all the same (`exact`): a slice at the threshold
+        would come in by one and stay out by the other.
     """
 
     device: str = "cpu"
@@ -41,6 +43,11 @@ class Backend:
         """What computes, to the extent that it can decide a bit of a result."""
         short = {"float32": "fp32", "bfloat16": "bf16"}[self.precision]
         return f"torch-{torch.__version__}-{self.device}-{short}"
+
+    @property
+    def exact(self) -> "Backend":
+        """The same device in float32."""
+        return replace(self, precision="float32")
 
     def ready(self, network: nn.Module) -> nn.Module:
         """The network on the device, computing in the precision."""

@@ -86,7 +86,7 @@ class HeartLocaliser(TaskNetwork):
         backend: Backend = CPU,
         folder: Path = WEIGHTS_FOLDER,
     ) -> None:
-        super().__init__("localisation", name, backend, folder)
+        super().__init__("localisation", name, backend.exact, folder)
 
     def __call__(self, images: Float32, pixel_spacing_mm: tuple[float, float]) -> Localisation:
         """Locate the heart in images of one stack that share their pixel grid.

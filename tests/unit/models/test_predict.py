@@ -262,6 +262,13 @@ def test_bfloat16_rounds_and_labels_the_same_heart(segmenter):
     assert Backend(precision="bfloat16").name.endswith("bf16")
 
 
+def test_which_slices_count_does_not_hang_on_the_precision(localiser):
+    heart = synthesise_cine(3006, phases=2)
+    rounding = HeartLocaliser(backend=Backend(precision="bfloat16"))
+    one, other = (look(heart.frames[0], heart.pixel_spacing_mm) for look in (localiser, rounding))
+    np.testing.assert_array_equal(one.lv_probability, other.lv_probability)
+
+
 def test_evidence_grows_with_the_lv():
     import torch
 
