@@ -69,16 +69,22 @@ def extremes(curve: Float64, min_phases: int) -> Phases:
 
     With `min_phases` phases or more, ED is where the contraction sets in: the last of the phases
     about the peak that lie within 5 % of the curve's range of it. ES is the middle of the phases
-    about the trough within 10 %. Readers mark them so, by the R wave and by the turn of the
-    motion, where the curve is nearly flat and its extreme is a matter of chance: on 51 cines of
-    ACDC, all but test patients, the extremes themselves were 1.2 and 1.3 phases off on average,
-    these are 0.6 and 1.0.
+    about the trough within 10 %; where there are only two, the trough is no plateau, and ES is the
+    lower. Readers mark them so, by the R wave and by the turn of the motion, where the curve is
+    nearly flat and its extreme is a matter of chance: on 51 cines of ACDC, all but test patients,
+    the extremes themselves were 1.2 and 1.3 phases off on average, these are 0.6 and 1.0.
     """
     if len(curve) < min_phases:
         return Phases(ed=int(np.argmax(curve)), es=int(np.argmin(curve)))
     _, ed = _plateau(curve, _ED_SHARE)
-    first, last = _plateau(-curve, _ES_SHARE)
-    return Phases(ed=ed % len(curve), es=(first + last) // 2 % len(curve))
+    return Phases(ed=ed % len(curve), es=_turn(*_plateau(-curve, _ES_SHARE), curve))
+
+
+def _turn(first: int, last: int, curve: Float64) -> int:
+    """Where the motion turns between two phases of a trough."""
+    if last == first + 1:
+        return min(first % len(curve), last % len(curve), key=curve.__getitem__)
+    return (first + last) // 2 % len(curve)
 
 
 def _plateau(curve: Float64, share: float) -> tuple[int, int]:

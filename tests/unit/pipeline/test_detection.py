@@ -70,6 +70,13 @@ def test_ed_is_the_onset_of_contraction_and_es_the_middle_of_the_trough(shift):
     assert (found.ed, found.es) == ((1 + shift) % 12, (6 + shift) % 12)
 
 
+@pytest.mark.parametrize(("before", "after"), [(53, 58), (58, 53)])
+@pytest.mark.parametrize("shift", [0, 5, 6])
+def test_of_a_trough_of_two_phases_es_is_the_lower(before, after, shift):
+    curve = np.array([100, 99, 95, 80, 65, before, 50, after, 70, 90, 95, 98.0])
+    assert extremes(np.roll(curve, shift), 8).es == (6 + shift) % 12
+
+
 def test_a_curve_without_motion_has_its_phases_too():
     found = extremes(np.full(9, 70.0), 8)
     assert 0 <= found.ed < 9
