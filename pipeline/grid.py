@@ -209,6 +209,7 @@ def arranged_grid(
         slice_extent_mm=slice_extent_mm(distances_mm),
         trigger_times_ms=_median_times(arranged),
         missing=(
+            *_absent_phases(arranged),
             *_absent_cells(arranged),
             *uneven,
             *_shortfall("phases", declared_phases, len(arranged)),
@@ -284,15 +285,25 @@ def _median_times(cells: Sequence[Sequence[TimedCell | None]]) -> Float64:
     return np.asarray(np.interp(np.arange(len(times)), known, rising), dtype=np.float64)
 
 
+def _absent_phases(cells: Sequence[Sequence[TimedCell | None]]) -> list[str]:
+    """Phases that no slice has, in words."""
+    absent = [phase for phase, row in enumerate(cells, start=1) if not any(row)]
+    return [f"all slices: {_phases_missing(absent)}"] if absent else []
+
+
 def _absent_cells(cells: Sequence[Sequence[TimedCell | None]]) -> list[str]:
-    """Missing phases of each slice, in words; slices and phases count from 1."""
+    """Missing phases of each slice that others have, in words; slices and phases count from 1."""
     words = []
+    there = [phase for phase, row in enumerate(cells, start=1) if any(row)]
     for number, column in enumerate(zip(*cells, strict=True), start=1):
-        absent = [str(phase) for phase, cell in enumerate(column, start=1) if cell is None]
+        absent = [phase for phase in there if column[phase - 1] is None]
         if absent:
-            plural = "s" if len(absent) > 1 else ""
-            words.append(f"slice {number}: phase{plural} {', '.join(absent)} missing")
+            words.append(f"slice {number}: {_phases_missing(absent)}")
     return words
+
+
+def _phases_missing(numbers: Sequence[int]) -> str:
+    return f"phase{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))} missing"
 
 
 def _shortfall(what: str, declared: int | None, there: int) -> list[str]:

@@ -61,11 +61,14 @@ def _said(name: str, fact: Biomarker, unit: str) -> str:
 
 
 def demographics(headers: Mapping[str, Dataset]) -> Demographics:
-    """Read what the headers of a stack agree on."""
+    """Read what the headers of a stack agree on.
+
+    From PatientSex, PatientSize, PatientWeight, and PatientBirthDate and StudyDate, or PatientAge.
+    """
     sexes = {_text(header, "PatientSex").upper() for header in headers.values()}
-    why = "differs between the images" if len(sexes) > 1 else "is not one of M and F"
+    why = "the images state two" if len(sexes) > 1 else "the images state neither male nor female"
     sex = sexes.pop() if len(sexes) == 1 else None
-    unknown = None if sex in SEXES else f"PatientSex {why}"
+    unknown = None if sex in SEXES else why
     return Demographics(
         sex=None if unknown else sex,
         sex_unknown=unknown,
@@ -88,9 +91,9 @@ def _age_years(headers: Mapping[str, Dataset]) -> float | str:
     stated = {said for _, said in ages if said is not None}
     found = by_dates or stated
     if not found:
-        return "neither PatientBirthDate nor PatientAge states it"
+        return "the images state neither birth date nor age"
     if max(by_dates | stated) - min(by_dates | stated) > AGE_TOLERANCE_YEARS or len(found) > 1:
-        return "PatientBirthDate and PatientAge contradict each other"
+        return "birth date and age in the images contradict each other"
     (age,) = found
     if not 0 <= age <= OLDEST_YEARS:
         return f"{age} years are not within 0 to {OLDEST_YEARS}"
@@ -158,34 +161,37 @@ def heart_rate(headers: Mapping[str, Dataset]) -> Biomarker:
         if low <= rate <= high:
             return Biomarker("heart_rate", float(rate), "/min")
     reason = (
-        f"neither HeartRate nor NominalInterval gives {low:g} to {high:g} /min"
+        f"the heart rate in the images is not within {low:g} to {high:g} /min"
         if rates or intervals
-        else "HeartRate and NominalInterval are absent"
+        else "the images state no heart rate"
     )
     return Biomarker("heart_rate", None, "/min", reason)
 
 
 def _height_m(headers: Mapping[str, Dataset]) -> float | str:
-    return _one_value(headers.values(), "PatientSize", "m", HEIGHT_RANGE_M)
+    return _one_value(headers.values(), "PatientSize", ("height", "m"), HEIGHT_RANGE_M)
 
 
 def _weight_kg(headers: Mapping[str, Dataset]) -> float | str:
-    return _one_value(headers.values(), "PatientWeight", "kg", WEIGHT_RANGE_KG)
+    return _one_value(headers.values(), "PatientWeight", ("weight", "kg"), WEIGHT_RANGE_KG)
 
 
 def _one_value(
-    headers: Iterable[Dataset], keyword: str, unit: str, allowed: tuple[float, float]
+    headers: Iterable[Dataset], keyword: str, named: tuple[str, str], allowed: tuple[float, float]
 ) -> float | str:
-    """The value all headers agree on, or why it cannot be used."""
+    """The value all headers agree on, or why it cannot be used; `named`: in words, and its unit."""
+    what, unit = named
     values = {value for header in headers if (value := _number(header, keyword)) is not None}
     low, high = allowed
     if not values:
-        return f"{keyword} is absent"
+        return f"the images state no {what}"
     if len(values) > 1:
-        return f"{keyword} differs between the images"
+        return f"the images state more than one {what}"
     value = values.pop()
     if not low <= value <= high:
-        return f"{keyword} {value:g} is not within {low:g} to {high:g} {unit}"
+        return (
+            f"the {what} of {value:g} {unit} in the images is not within {low:g} to {high:g} {unit}"
+        )
     return value
 
 

@@ -243,15 +243,26 @@ def _steps(times: Float64) -> Float64:
     A gap of about two or three intervals is one or two missing phases. Where the intervals are
     no such multiples, or most would be missing, nothing is read from them.
     """
-    intervals = np.diff(times) / (_interval_ms(times) or 1.0)
+    counted = _counted(np.diff(times), _interval_ms(times))
+    return np.arange(len(times), dtype=np.float64) if counted is None else counted
+
+
+def _counted(gaps: Float64, interval_ms: float) -> Float64 | None:
+    """Steps from the first image to each; None where the gaps are no multiples of the interval."""
+    intervals = gaps / (interval_ms or 1.0)
     multiples = np.round(intervals)
     steps = np.concatenate([[0.0], np.cumsum(multiples)])
     even = np.all(np.abs(intervals - multiples) <= EVEN_INTERVAL) and np.all(multiples >= 1)
-    return steps if even and steps[-1] < 2 * len(times) else np.arange(len(times), dtype=np.float64)
+    return steps if even and steps[-1] < 2 * len(steps) else None
 
 
 def _interval_ms(times: Float64) -> float:
-    return float(np.median(np.diff(times))) if len(times) > 1 else 0.0
+    """The usual gap; the least where that alone divides all, as after loss of every third image."""
+    gaps = np.diff(times)
+    if not gaps.size:
+        return 0.0
+    usual, least = float(np.median(gaps)), float(gaps.min())
+    return least if _counted(gaps, usual) is None and _counted(gaps, least) is not None else usual
 
 
 def _own_intervals_ms(times: Float64, usual_ms: float) -> list[float]:

@@ -31,6 +31,9 @@ class Flag(StrEnum):
     HIGH = "high"
 
 
+_SIDES = {Flag.LOW: "below", Flag.HIGH: "above"}
+
+
 @dataclass(frozen=True, slots=True)
 class NormalRange:
     """Limits of a biomarker in healthy people of one sex, of ages `youngest` to `oldest`."""
@@ -68,11 +71,15 @@ class Assessment:
         None where the number is not judged.
     unjudged : str or None
         Why not.
+    outside : Flag or None
+        Of a number that is not judged: on which side of the range of adults of other ages it lies,
+        or of those of both sexes where the sex is unknown; None where it lies on neither.
     """
 
     range: NormalRange | None
     flag: Flag | None
     unjudged: str | None
+    outside: Flag | None = None
 
 
 @cache
@@ -103,13 +110,26 @@ def assess(
     fitting = [one for one in of_name if one.papillary_muscles == PAPILLARY_CONVENTION]
     unjudged = _why_no_range(of_name, fitting, of)
     if unjudged:
-        return Assessment(None, None, unjudged)
+        either = fitting if of.sex is None and (of.age.value or 0) >= ADULT_YEARS else []
+        return _unjudged(biomarker, None, either, unjudged)
     found = next(one for one in fitting if one.sex == of.sex)
     if biomarker.value is None:
         return Assessment(found, None, biomarker.withheld)
     if not found.youngest <= (of.age.value or 0) <= found.oldest:
-        return Assessment(found, None, f"the range is that of {found.people}")
+        return _unjudged(biomarker, found, [found], f"the range is that of {found.people}")
     return Assessment(found, _flag(biomarker.value, found), None)
+
+
+def _unjudged(
+    biomarker: Biomarker, shown: NormalRange | None, near: Sequence[NormalRange], reason: str
+) -> Assessment:
+    """No judgement, but the side on which a number lies of all ranges near the patient's own."""
+    sides = set() if biomarker.value is None else {_flag(biomarker.value, one) for one in near}
+    outside = sides.pop() if len(sides) == 1 else Flag.NORMAL
+    if outside is Flag.NORMAL:
+        return Assessment(shown, None, reason)
+    whose = "it" if shown else "the ranges of both sexes"
+    return Assessment(shown, None, f"{reason}; the number lies {_SIDES[outside]} {whose}", outside)
 
 
 def _why_no_range(

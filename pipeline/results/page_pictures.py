@@ -5,12 +5,22 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.case import LV_CAVITY, NO_REFLOW, SCAR, Biomarker, CineCase, UInt8
+from pipeline.case import (
+    LV_CAVITY,
+    LV_MYOCARDIUM,
+    NO_REFLOW,
+    RV_CAVITY,
+    SCAR,
+    SEGMENT_LABELS,
+    Biomarker,
+    CineCase,
+    UInt8,
+)
 from pipeline.lge_case import LgeCase
 from pipeline.results.codes import END_DIASTOLE, END_SYSTOLE
 from pipeline.results.common import ResultBasis
 from pipeline.results.page_tables import write_scar
-from pipeline.results.panels import draw_bullseye, draw_contours, draw_curve
+from pipeline.results.panels import colour_of, draw_bullseye, draw_contours, draw_curve
 from pipeline.results.pen import INK, LEFT, Pen
 from pipeline.stages.biomarkers import ED_WALL, ES_WALL, THICKENING
 from pipeline.stages.transmurality import TRANSMURALITY
@@ -29,6 +39,7 @@ def draw_cine(pen: Pen, case: CineCase) -> None:
     draw_curve(curve, case)
     for x, phase in ((0.43, END_DIASTOLE), (0.69, END_SYSTOLE)):
         _draw_phase(pen.figure.add_axes((x, top - _IMAGE, 0.24, _IMAGE)), case, phase.name)
+    _write_colours(pen, 0.43, top - _IMAGE - 0.001, (LV_CAVITY, LV_MYOCARDIUM, RV_CAVITY))
     top -= _IMAGE + 0.022
     thickening = f"Thickening (mm; < {LITTLE_THICKENING_MM:g} mm in red)"
     for n, (title, names, most_mm, colours, marked) in enumerate(
@@ -59,7 +70,16 @@ def draw_lge(pen: Pen, basis: ResultBasis, case: LgeCase) -> None:
             axes = pen.figure.add_axes((LEFT + n * 0.295, top - _IMAGE, 0.27, _IMAGE))
             title = f"slice {z + 1} of {len(labels)}"
             draw_contours(axes, case.stack.frames[0, z], labels[z], case.stack, title)
-    pen.y = top - _IMAGE - 0.012
+        drawn = (LV_CAVITY, LV_MYOCARDIUM, SCAR, NO_REFLOW)
+        _write_colours(pen, LEFT, top - _IMAGE - 0.001, drawn)
+    pen.y = top - _IMAGE - 0.014
+
+
+def _write_colours(pen: Pen, x: float, y: float, drawn: Sequence[int]) -> None:
+    """Say which contour has which colour."""
+    for n, value in enumerate(drawn):
+        words = f"— {SEGMENT_LABELS[value]}"
+        pen.figure.text(x + 0.14 * n, y, words, fontsize=6, color=colour_of(value), va="top")
 
 
 def _by_segment(

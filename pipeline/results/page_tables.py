@@ -1,13 +1,14 @@
 """Tables of the page: function beside its normal ranges, and scar by each method."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from textwrap import wrap
 
 from pipeline.case import Biomarker, Verdict
 from pipeline.results.codes import in_report
 from pipeline.results.common import ResultBasis
 from pipeline.results.normal_ranges import Assessment, Flag
 from pipeline.results.page_text import SHORT
-from pipeline.results.pen import FAINT, RED, Pen
+from pipeline.results.pen import AMBER, FAINT, RED, SMALL_CHARACTERS, SMALL_LINE, Pen
 
 _LV_ROWS = (
     *("lv_edv", "lv_esv", "lv_sv", "lv_ef", "cardiac_output", "lv_mass"),
@@ -31,8 +32,7 @@ def write_function(pen: Pen, basis: ResultBasis) -> None:
     """Write volumes, mass and function with their normal ranges, where any are known."""
     if not basis.contents.assessments.keys() & {*_LV_ROWS, *_RV_ROWS}:
         return
-    note = "* to be reviewed, see above" if _doubtful(basis) else ""
-    heads = (note, "Value", "Normal", "", "Indexed to BSA", "Normal", "")
+    heads = ("", "Value", "Normal", "", "Indexed to BSA", "Normal", "")
     for x, head in zip(_COLUMNS, heads, strict=True):
         pen.write(head, x=x, size=6.5, color=FAINT)
     pen.down(1.1)
@@ -44,7 +44,28 @@ def write_function(pen: Pen, basis: ResultBasis) -> None:
             for name in found:
                 _write_row(pen, basis, name)
             pen.down(0.25)
+    for line in wrap(" ".join(_key(basis)), SMALL_CHARACTERS):
+        pen.write(line, size=6, color=FAINT)
+        pen.down(SMALL_LINE)
+    pen.down(0.25)
     pen.rule()
+
+
+def _key(basis: ResultBasis) -> Iterator[str]:
+    """Say what the marks of the table mean, as far as it has any."""
+    assessments = [
+        basis.contents.assessments[one.name]
+        for one in basis.contents.biomarkers
+        if one.name.removesuffix("_index") in SHORT and one.value is not None
+    ]
+    if any(one.flag in (Flag.LOW, Flag.HIGH) for one in assessments):
+        yield "▲ ▼: outside the normal range."
+    if any(one.range is not None and one.flag is None for one in assessments):
+        yield "( ): range of people of other ages, by which nothing is judged."
+    if any(one.outside for one in assessments):
+        yield "△ ▽: not judged, but beyond the range of other ages, or those of both sexes."
+    if _doubtful(basis):
+        yield "*: a check names this number for review; one that names none is about all of them."
 
 
 def _write_row(pen: Pen, basis: ResultBasis, name: str) -> None:
@@ -66,10 +87,21 @@ def _write_number(
     _write_value(pen, basis, biomarker, value, **look)
     if assessment.range is not None:
         text = f"{assessment.range.lower:g} to {assessment.range.upper:g}"
-        pen.write(text, x=limits, size=7.5, color=FAINT)
-    words = {Flag.LOW: "▼ low", Flag.HIGH: "▲ high", Flag.NORMAL: "normal", None: ""}
-    colour = FAINT if assessment.flag is Flag.NORMAL else RED
-    pen.write(words[assessment.flag], x=flag, size=7.5, color=colour)
+        is_judged = assessment.flag is not None or biomarker.value is None
+        pen.write(text if is_judged else f"({text})", x=limits, size=7.5, color=FAINT)
+    if biomarker.value is not None:
+        words, colour = _mark(assessment)
+        pen.write(words, x=flag, size=7.5, color=colour)
+
+
+def _mark(assessment: Assessment) -> tuple[str, str]:
+    """Where a number lies, in words and with their colour."""
+    if assessment.flag is not None:
+        words = {Flag.LOW: "▼ low", Flag.HIGH: "▲ high", Flag.NORMAL: "normal"}
+        return words[assessment.flag], FAINT if assessment.flag is Flag.NORMAL else RED
+    if assessment.outside is not None:
+        return ("▽ below" if assessment.outside is Flag.LOW else "△ above"), AMBER
+    return "not judged", FAINT
 
 
 def _doubtful(basis: ResultBasis) -> frozenset[str]:

@@ -9,6 +9,7 @@ from pipeline.case import Biomarker, Verdict
 from pipeline.results.codes import QUANTITIES
 from pipeline.results.common import ResultBasis
 from pipeline.results.statements import doubts
+from pipeline.stages.curve import PEAK_RATES
 
 FONT = "DejaVu Sans"
 AS_IN_VIEWER = "as in the viewer"
@@ -26,6 +27,8 @@ SHORT: Mapping[str, str] = {
     "rv_sv": "Stroke volume",
     "rv_ef": "Ejection fraction",
 }
+# They need heart rate or trigger times, too: without these alone nothing speaks against the rest.
+_NEED_MORE = ("cardiac_output", *PEAK_RATES)
 _MOST_NAMES = 5
 _OVERALL: Mapping[Verdict, str] = {
     Verdict.OK: "Automatic checks found nothing against the numbers",
@@ -82,9 +85,10 @@ def _spoken(group: str) -> str:
 
 
 def overall(basis: ResultBasis) -> tuple[Verdict, str]:
-    """Judge the whole by the worst of its checks, and by what of function is withheld."""
+    """Judge the whole by the worst of its checks, and by what of volumes and mass is withheld."""
     found = {finding.verdict for finding in basis.contents.quality}
-    if any(one.withheld for one in basis.case.biomarkers if one.name in SHORT):
+    measured = SHORT.keys() - set(_NEED_MORE)
+    if any(one.withheld for one in basis.case.biomarkers if one.name in measured):
         found.add(Verdict.WITHHELD)
     worst = next((one for one in (Verdict.WITHHELD, Verdict.REVIEW) if one in found), Verdict.OK)
     return worst, _OVERALL[worst]

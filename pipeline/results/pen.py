@@ -7,6 +7,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 INK, FAINT, RULE, RED = "#1a1a1a", "#666666", "#c4c4c4", "#b3261e"
+AMBER = "#9a6700"
+SMALL_CHARACTERS, SMALL_LINE = 145, 0.85  # of 6 points in a line, and their height in lines
 LEFT, RIGHT = 0.07, 0.93
 
 _LINE = 0.0118  # of the page's height, at 7 points

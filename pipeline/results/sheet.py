@@ -23,8 +23,17 @@ from pipeline.results.page_text import (
     shown_date,
     shown_name,
 )
-from pipeline.results.pen import FAINT, LEFT, RED, RIGHT, Pen
-from pipeline.results.statements import measured_slices, range_notes
+from pipeline.results.pen import (
+    AMBER,
+    FAINT,
+    LEFT,
+    RED,
+    RIGHT,
+    SMALL_CHARACTERS,
+    SMALL_LINE,
+    Pen,
+)
+from pipeline.results.statements import measured_slices, range_notes, stack_notes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -35,13 +44,10 @@ _STYLE = {"pdf.fonttype": 42, "font.family": FONT, "text.parse_math": False}
 
 _MOST_REASONS = 7
 _CHARACTERS = 124  # of 7 points in a line
-_SMALL_CHARACTERS, _SMALL_LINE = 145, 0.85  # of 6 points, and their height in lines
 _BOTTOM = 0.012
-_CONVENTIONS = (
-    "Papillary muscles and trabeculae count to the cavity. Wall thickness by the centreline "
-    "method, AHA segments from the insertions of the right ventricle."
-)
-_VERDICT_COLOURS = {Verdict.OK: "#2e7d32", Verdict.REVIEW: "#9a6700", Verdict.WITHHELD: RED}
+_CONVENTION = "Papillary muscles and trabeculae count to the cavity."
+_SEGMENTS = "AHA segments from the insertions of the right ventricle"
+_VERDICT_COLOURS = {Verdict.OK: "#2e7d32", Verdict.REVIEW: AMBER, Verdict.WITHHELD: RED}
 
 
 @contextmanager
@@ -96,8 +102,14 @@ def _write_patient(pen: Pen, basis: ResultBasis) -> None:
         ),
         (
             ("Height, weight", f"{_fact(of.height, 'm')}, {_fact(of.weight, 'kg')}"),
-            ("BSA (Mosteller)", _fact(facts.get("bsa"), "m²")),
-            ("Heart rate", _fact(facts.get("heart_rate"), "/min")),
+            *(
+                (words, _fact(facts[name], unit))
+                for words, name, unit in (
+                    ("BSA (Mosteller)", "bsa", "m²"),
+                    ("Heart rate", "heart_rate", "/min"),
+                )
+                if name in facts  # late enhancement alone needs neither
+            ),
         ),
     )
     top = pen.y
@@ -107,7 +119,8 @@ def _write_patient(pen: Pen, basis: ResultBasis) -> None:
             pen.write(name, x=x, color=FAINT)
             pen.write(value, x=x + indent)
             pen.down(1.15)
-    pen.down(0.2)
+    pen.y = top
+    pen.down(1.15 * max(len(rows) for rows in columns) + 0.2)
     pen.rule()
 
 
@@ -115,8 +128,8 @@ def _cut(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
-def _fact(fact: Biomarker | None, unit: str) -> str:
-    if fact is None or fact.value is None:
+def _fact(fact: Biomarker, unit: str) -> str:
+    if fact.value is None:
         return "unknown"
     return f"{in_report(fact.value, fact.unit)} {unit}"
 
@@ -147,14 +160,16 @@ def _write_origin(pen: Pen, basis: ResultBasis) -> None:
     pen.rule()
     context, contents = basis.context, basis.contents
     models = ", ".join(f"{one.name} {one.version}" for one in models_of(basis.case))
+    is_cine = isinstance(basis.case, CineCase)
+    how = f"Wall thickness by the centreline method, {_SEGMENTS}." if is_cine else f"{_SEGMENTS}."
     made = context.local_time.strftime("%Y-%m-%d %H:%M %Z")
     paragraphs = (
         (f"{NODE_MANUFACTURER} {context.software_version}, {made}. Networks: {models}.",),
-        (*range_notes(contents, named=False), _CONVENTIONS),
-        (*contents.comments, *measured_slices(basis.case)),
+        (*range_notes(contents, named=False), _CONVENTION, how),
+        (*stack_notes(basis.case), *contents.comments, *measured_slices(basis.case)),
     )
-    lines = [line for texts in paragraphs for line in wrap(" ".join(texts), _SMALL_CHARACTERS)]
-    room = int((pen.y - _BOTTOM) / pen.height_of(_SMALL_LINE))
+    lines = [line for texts in paragraphs for line in wrap(" ".join(texts), SMALL_CHARACTERS)]
+    room = int((pen.y - _BOTTOM) / pen.height_of(SMALL_LINE))
     for line in lines[:room]:
         pen.write(line, size=6, color=FAINT)
-        pen.down(_SMALL_LINE)
+        pen.down(SMALL_LINE)

@@ -3,7 +3,7 @@
 What a reader must know to judge the numbers stands first, what traces them last.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 from highdicom.sr import (
@@ -39,20 +39,20 @@ CHECK_TITLES: Mapping[str, str] = {
     "phases_count": "Number of cardiac phases",
     "missing_images": "Completeness of the images",
     "blank_images": "Content of the images",
-    "left_ventricle": "Left ventricle found",
+    "left_ventricle": "Left ventricle",
     "remote_myocardium": "Remote myocardium",
     "scar_agreement": "Scar by different methods",
     "scar_known_error": "Scar accuracy",
     "slice_spacing": "Distance of the slices",
     "volume_plausibility": "Ventricular volumes",
     "short_axis_plane": "Short-axis plane",
-    "myocardium_ring": "Closed ring of myocardium",
+    "myocardium_ring": "Ring of myocardium",
     "image_contrast": "Contrast of blood and myocardium",
     "image_noise": "Noise of the images",
     "image_sharpness": "Sharpness of the images",
     "image_ghosting": "Images beside the heart",
-    "lv_pieces": "LV in one piece",
-    "rv_pieces": "RV in one piece",
+    "lv_pieces": "LV pieces",
+    "rv_pieces": "RV pieces",
     "slice_alignment": "Alignment of the slices",
     "lv_slice_areas": "LV from slice to slice",
     "rv_slice_areas": "RV from slice to slice",
@@ -108,6 +108,7 @@ def _statements(basis: ResultBasis) -> Iterator[ContentItem]:
         yield text_item(FINDING, doubt)
     told = (
         *passed(case.quality),
+        *stack_notes(case),
         *contents.comments,
         *measured_slices(case),
         *_curve(case),
@@ -162,7 +163,7 @@ def range_notes(contents: Contents, *, named: bool = True) -> Iterator[str]:
         if named:
             yield f"Not judged by a normal range, because {reason}: {', '.join(names)}."
         else:
-            yield f"Where there is no flag: {reason}."
+            yield f"Not judged: {reason}."
 
 
 def doubts(case: BaseCase) -> list[str]:
@@ -172,9 +173,23 @@ def doubts(case: BaseCase) -> list[str]:
         for finding in case.quality
         if finding.verdict is not Verdict.OK
     ]
-    missing = [note for note in case.stack.missing if not any(note in one for one in said)]
+    told = [finding.reason for finding in case.quality]
+    return [*said, *_of_stack(case, (note for note in case.stack.missing if not _in(note, told)))]
+
+
+def stack_notes(case: BaseCase) -> list[str]:
+    """What is noted of the stack and no check takes for a fault, such as other counts declared."""
+    passed = [one.reason for one in case.quality if one.verdict is Verdict.OK]
+    return _of_stack(case, (note for note in case.stack.missing if _in(note, passed)))
+
+
+def _in(note: str, reasons: Sequence[str]) -> bool:
+    return any(note in reason for reason in reasons)
+
+
+def _of_stack(case: BaseCase, notes: Iterable[str]) -> list[str]:
     of = "Image stack" if isinstance(case, Case) else "Source"
-    return [*said, *(f"{of}: {note}." for note in missing)]
+    return [f"{of}: {note}." for note in notes]
 
 
 def passed(findings: tuple[QualityFinding, ...]) -> Iterator[str]:

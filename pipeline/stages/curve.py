@@ -13,6 +13,8 @@ FEWEST_PHASES_FOR_RATES = 16
 # A slope is that of the line through the volumes within this time on either side, and at least
 # through both neighbours: over less, the noise of the contours would make the peaks.
 REACH_MS = 50.0
+# Phases farther apart than the usual interval times this have lost one between them.
+_GAP = 1.5
 _UNIT = "ml/s"
 
 
@@ -37,6 +39,20 @@ def peak_rates(curve_ml: Float64, stack: CineStack) -> tuple[Biomarker, Biomarke
     return _peak(PEAK_RATES[0], -min(slopes), "falls"), _peak(PEAK_RATES[1], max(slopes), "rises")
 
 
+def missing_times(stack: CineStack) -> str:
+    """Where in the beat most slices have no image, though phases are nearer elsewhere; in words.
+
+    Empty where there is no such gap, and where the times are estimates.
+    """
+    counts = np.array([sum(cell is not None for cell in row) for row in stack.sources])
+    known = stack.trigger_times_ms[2 * counts > len(stack.positions_mm)]
+    if stack.times_are_estimates or len(known) < 3:
+        return ""
+    steps = np.diff(known)
+    long = np.flatnonzero(steps > _GAP * np.median(steps))
+    return ", ".join(f"between {known[n]:.0f} and {known[n + 1]:.0f} ms" for n in long)
+
+
 def _peak(name: str, rate: float, does: str) -> Biomarker:
     if rate <= 0:
         return Biomarker(name, None, _UNIT, f"the LV volume never {does}")
@@ -51,6 +67,8 @@ def _why_not(curve_ml: Float64, stack: CineStack) -> str:
         return "the images state no trigger times"
     if np.any(np.diff(stack.trigger_times_ms) <= 0):
         return "the trigger times do not rise from phase to phase"
+    if gaps := missing_times(stack):
+        return f"no cardiac phase lies {gaps}"
     if np.any(curve_ml <= 0):
         return "no LV cavity was found in some phases"
     return ""

@@ -31,6 +31,7 @@ from pipeline.stages.agreement import (
 from pipeline.stages.biomarkers import LV, LV_STROKE, RV_STROKE, VOLUMETRIC
 from pipeline.stages.checked import biomarker, ed_and_es_ml, stated_lv_ml, unchecked
 from pipeline.stages.coverage import check_coverage
+from pipeline.stages.curve import missing_times
 from pipeline.stages.image_quality import check_ghosting, check_images
 from pipeline.stages.known_error import MASS, VOLUMES, check_known_error
 from pipeline.stages.outline import check_pieces, check_plane, check_ring
@@ -125,6 +126,9 @@ class CheckQuality:
         n_phases = len(case.stack.frames)
         if n_phases < self._min_phases:
             reason = f"only {n_phases} cardiac phases: ED and ES are the extremes among them"
+            return QualityFinding("phases_count", Verdict.REVIEW, reason, n_phases)
+        if gaps := missing_times(case.stack):
+            reason = f"no cardiac phase lies {gaps}: ED or ES may be missing"
             return QualityFinding("phases_count", Verdict.REVIEW, reason, n_phases)
         reason = f"{n_phases} cardiac phases"
         return QualityFinding("phases_count", Verdict.OK, reason, n_phases)

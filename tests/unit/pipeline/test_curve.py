@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from models.synthetic.heart import draw_heart
-from pipeline.stages.curve import FEWEST_PHASES_FOR_RATES, peak_rates
+from pipeline.stages.curve import FEWEST_PHASES_FOR_RATES, missing_times, peak_rates
 from tests.unit.pipeline.cine_cases import label_stack
 
 RR_MS = 900.0
@@ -80,3 +80,39 @@ def test_a_curve_that_never_rises_has_no_filling_rate():
     ejection, filling = peak_rates(200 - 0.1 * times, stack_of(times))
     assert ejection.value == pytest.approx(100)
     assert (filling.value, filling.withheld) == (None, "the LV volume never rises")
+
+
+def without(stack, phases, of_slices=3):
+    """The stack without the images of some phases in so many of its three slices."""
+    return replace(
+        stack,
+        sources=tuple(
+            (*[None] * of_slices, *row[of_slices:]) if phase in phases else row
+            for phase, row in enumerate(stack.sources)
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("phases", "gaps"),
+    [
+        ((7,), "between 270 and 360 ms"),
+        ((7, 8, 13), "between 270 and 405 ms, between 540 and 630 ms"),
+    ],
+)
+def test_rates_are_withheld_where_phases_are_missing_and_the_times_are_named(phases, gaps):
+    curve, times = beat(20)
+    lost = without(stack_of(times), phases)
+    assert missing_times(lost) == gaps
+    shorter = stack_of(np.delete(times, phases))  # no slice has them, and the grid no hole
+    assert missing_times(shorter) == gaps
+    for stack, volumes in ((lost, curve), (shorter, np.delete(curve, phases))):
+        for one in peak_rates(volumes, stack):
+            assert (one.value, one.withheld) == (None, f"no cardiac phase lies {gaps}")
+
+
+def test_a_phase_that_most_slices_have_is_not_missing():
+    curve, times = beat(20)
+    stack = stack_of(times)
+    assert missing_times(without(stack, (7,), of_slices=1)) == ""
+    assert missing_times(replace(without(stack, (7,)), times_are_estimates=True)) == ""

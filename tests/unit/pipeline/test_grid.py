@@ -108,6 +108,25 @@ def test_every_second_phase_missing() -> None:
     assert grid.missing == ("slice 2: phases 2, 4, 6, 8, 10 missing",)
 
 
+@pytest.mark.parametrize("phases", [20, 21])
+def test_the_loss_of_every_third_file_leaves_holes_and_no_shorter_beat(phases: int) -> None:
+    headers = stack_headers(6, phases, first_ms=0.0)
+    in_order = sorted(headers, key=lambda key: (key[1], key[0]))
+    for key in in_order[2::3]:
+        del headers[key]
+    grid = build_grid(headers.values())
+    assert grid.n_phases >= phases - 1
+    assert grid.hole_fraction > 0.25
+
+
+def test_phases_that_no_slice_has_are_named_once() -> None:
+    headers = {key: one for key, one in stack_headers(5, 12).items() if key[0] not in (4, 5)}
+    del headers[8, 2]
+    grid = build_grid(headers.values())
+    assert (grid.n_phases, grid.holes) == (12, 11)
+    assert grid.missing == ("all slices: phases 5, 6 missing", "slice 3: phase 9 missing")
+
+
 def test_one_phase_of_a_slice_is_enough_to_place_it() -> None:
     headers = stack_headers(4, 10)
     for phase in set(range(10)) - {6}:

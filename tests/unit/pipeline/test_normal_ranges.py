@@ -83,6 +83,25 @@ def test_ages_outside_the_range_are_not_judged_and_children_see_none(years, show
     assert (found.unjudged is None) == judged
 
 
+@pytest.mark.parametrize(
+    ("value", "side"), [(79.0, Flag.LOW), (80.0, None), (175.0, None), (176.0, Flag.HIGH)]
+)
+def test_a_number_beyond_the_range_of_other_ages_is_told_apart_but_not_judged(value, side):
+    found = assess(Biomarker("lv_edv", value, "ml"), person(age="030Y"))
+    assert (found.flag, found.outside) == (None, side)
+    assert ("the number lies" in found.unjudged) == (side is not None)
+
+
+@pytest.mark.parametrize(
+    ("value", "side"), [(79.0, Flag.LOW), (85.0, None), (200.0, None), (233.0, Flag.HIGH)]
+)
+def test_without_a_sex_only_what_both_ranges_leave_out_is_told_apart(value, side):
+    found = assess(Biomarker("lv_edv", value, "ml"), person("O"))
+    assert (found.range, found.flag, found.outside) == (None, None, side)
+    child = assess(Biomarker("lv_edv", value, "ml"), person("O", age="009Y"))
+    assert child.outside is None
+
+
 def test_lv_mass_has_no_range_in_the_convention_of_the_product():
     found = assess(Biomarker("lv_mass", 100.0, "g"), person())
     assert (found.range, found.flag) == (None, None)

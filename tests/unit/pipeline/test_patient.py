@@ -34,15 +34,15 @@ def test_body_surface_area_after_mosteller():
 @pytest.mark.parametrize(
     ("size", "weight", "reason"),
     [
-        ("180", "80", "PatientSize 180 is not within 0.3 to 2.5 m"),
-        ("0.29", "80", "PatientSize 0.29"),
-        ("2.51", "80", "PatientSize 2.51"),
-        ("1.8", "0.9", "PatientWeight 0.9 is not within 1 to 350 kg"),
-        ("1.8", "80000", "PatientWeight 80000"),
-        ("0", "0", "PatientWeight 0 is not"),
-        (None, "80", "PatientSize is absent"),
-        ("1.8", None, "PatientWeight is absent"),
-        ("", "", "PatientSize is absent; PatientWeight is absent"),
+        ("180", "80", "the height of 180 m in the images is not within 0.3 to 2.5 m"),
+        ("0.29", "80", "height of 0.29 m"),
+        ("2.51", "80", "height of 2.51 m"),
+        ("1.8", "0.9", "the weight of 0.9 kg in the images is not within 1 to 350 kg"),
+        ("1.8", "80000", "weight of 80000 kg"),
+        ("0", "0", "weight of 0 kg in the images is not"),
+        (None, "80", "the images state no height"),
+        ("1.8", None, "the images state no weight"),
+        ("", "", "the images state no height; the images state no weight"),
     ],
 )
 def test_an_implausible_body_has_no_surface_and_is_never_rescaled(size, weight, reason):
@@ -62,7 +62,7 @@ def test_the_limits_themselves_are_allowed(size, weight):
 
 def test_sizes_that_contradict_each_other_withhold_it():
     one, other = (header(PatientSize=size, PatientWeight="80") for size in ("1.8", "1.7"))
-    assert "PatientSize differs" in body_surface_area(headers(one, other)).withheld
+    assert "more than one height" in body_surface_area(headers(one, other)).withheld
     assert body_surface_area(headers(one, header(), one)).value == pytest.approx(2.0)
 
 
@@ -70,7 +70,7 @@ def test_sizes_that_contradict_each_other_withhold_it():
 def test_a_size_that_is_no_number_counts_as_absent(value):
     broken = raw("PatientSize", value)
     broken.PatientWeight = "80"
-    assert body_surface_area(headers(broken)).withheld == "PatientSize is absent"
+    assert body_surface_area(headers(broken)).withheld == "the images state no height"
 
 
 @pytest.mark.parametrize(
@@ -96,12 +96,12 @@ def test_heart_rate_from_the_rate_else_from_the_interval(rates, intervals, expec
 @pytest.mark.parametrize(
     ("attributes", "reason"),
     [
-        ({}, "absent"),
-        ({"TriggerTime": "950"}, "absent"),
-        ({"HeartRate": "0"}, "neither"),
-        ({"NominalInterval": "0"}, "neither"),
-        ({"HeartRate": "300", "NominalInterval": "100"}, "neither"),
-        ({"NominalInterval": "4000"}, "neither"),
+        ({}, "no heart rate"),
+        ({"TriggerTime": "950"}, "no heart rate"),
+        ({"HeartRate": "0"}, "not within 20 to 220"),
+        ({"NominalInterval": "0"}, "not within 20 to 220"),
+        ({"HeartRate": "300", "NominalInterval": "100"}, "not within 20 to 220"),
+        ({"NominalInterval": "4000"}, "not within 20 to 220"),
     ],
 )
 def test_heart_rate_is_withheld_rather_than_guessed(attributes, reason):
@@ -166,5 +166,5 @@ def test_an_unknown_contradicted_or_impossible_age_is_none(facts, reason):
 
 def test_sexes_that_differ_between_images_are_unknown():
     found = demographics(headers(header(PatientSex="M"), header(PatientSex="F")))
-    assert (found.sex, found.sex_unknown) == (None, "PatientSex differs between the images")
+    assert (found.sex, found.sex_unknown) == (None, "the images state two")
     assert demographics(headers(header(PatientSex="M"), header(PatientSex="M "))).sex == "M"

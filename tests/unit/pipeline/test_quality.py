@@ -255,6 +255,15 @@ def test_missing_images_are_named(share, verdict, kept):
     assert (value(case, "lv_edv") is not None) == kept
 
 
+def test_a_gap_between_the_phases_asks_for_review_and_is_named(good):
+    times = np.array([*range(0, 240, 40), *range(320, 560, 40)], float)
+    gap = recheck(good, stack=replace(good.stack, trigger_times_ms=times))
+    fired = finding(gap, "phases_count")
+    assert fired.verdict is Verdict.REVIEW
+    assert fired.reason == "no cardiac phase lies between 200 and 320 ms: ED or ES may be missing"
+    assert not lost(gap)
+
+
 @pytest.mark.parametrize(
     ("phases", "verdict"),
     [
@@ -391,7 +400,7 @@ def test_which_end_is_the_apex(good):
 def test_a_finding_takes_back_what_it_names_once_and_keeps_earlier_reasons(good):
     first = QualityFinding("a", Verdict.WITHHELD, "first reason", withholds=("lv_ef", "bsa"))
     second = QualityFinding("b", Verdict.WITHHELD, "second reason", withholds=("lv_ef", "lv_sv"))
-    unknown = Biomarker("bsa", None, "m2", "PatientSize is absent")
+    unknown = Biomarker("bsa", None, "m2", "the images state no height")
     before = replace(
         good,
         quality=(first, second),
@@ -400,7 +409,7 @@ def test_a_finding_takes_back_what_it_names_once_and_keeps_earlier_reasons(good)
     after = withhold(before)
     assert withheld(after, "lv_ef") == "first reason"
     assert withheld(after, "lv_sv") == "second reason"
-    assert withheld(after, "bsa") == "PatientSize is absent"
+    assert withheld(after, "bsa") == "the images state no height"
     assert value(after, "lv_edv") == value(before, "lv_edv")
 
 

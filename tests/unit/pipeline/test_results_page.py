@@ -13,15 +13,15 @@ from matplotlib.patches import Wedge
 
 from models.synthetic.cine import synthesise_cine
 from pipeline.aha import APEX_NOT_SHOWN
-from pipeline.case import Biomarker, QualityFinding, Verdict
+from pipeline.case import SEGMENT_LABELS, Biomarker, QualityFinding, Verdict
 from pipeline.lge_case import LgeCase
 from pipeline.results import write_results
 from pipeline.results.codes import in_report
 from pipeline.results.common import DISCLAIMER
 from pipeline.results.page import FREE_SHARE, encapsulated_pdf, page_pdf, secondary_capture
 from pipeline.results.page_text import shown, shown_name
-from pipeline.results.panels import draw_bullseye
-from pipeline.results.pen import RED
+from pipeline.results.panels import colour_of, draw_bullseye
+from pipeline.results.pen import AMBER, FAINT, RED
 from pipeline.results.sheet import A4_IN, draw_sheet
 from pipeline.results.source import tolerant_headers
 from pipeline.stages.biomarkers import WALL
@@ -195,9 +195,9 @@ def test_the_verdict_is_the_worst_of_the_checks(quality, withheld, words):
 
 
 def test_what_is_withheld_is_named_with_its_reason():
-    said = texts(cine_case(withheld={"rv_edv": "no RV at ED", "bsa": "PatientSize is absent"}))
+    said = texts(cine_case(withheld={"rv_edv": "no RV at ED", "bsa": "the images state no height"}))
     assert "Not computed, because no RV at ED: Right Ventricular ED Volume." in said
-    assert "Not computed, because PatientSize is absent: BSA." in said
+    assert "Not computed, because the images state no height: BSA." in said
     assert said.count("not computed") == 1
     assert "Basal coverage, to be reviewed: the stack may stop inside the LV." in said
 
@@ -208,8 +208,80 @@ def test_numbers_to_be_reviewed_are_marked():
     said = texts(replace(cine_case(), quality=(known, passed)))
     assert "70.5 ml *" in said
     assert "60.5 ml" in said
-    assert "* to be reviewed, see above" in said
-    assert "* to be reviewed, see above" not in texts(replace(cine_case(), quality=(passed,)))
+    assert any("*: a check names this number" in text for text in said)
+    without = texts(replace(cine_case(), quality=(passed,)))
+    assert not any("*: a check" in text for text in without)
+
+
+def changed(case, **values):
+    found = (replace(one, value=values.get(one.name, one.value)) for one in case.biomarkers)
+    return replace(case, biomarkers=tuple(found))
+
+
+def colours_and_key(case):
+    with draw_sheet(basis_of(case)) as figure:
+        written = [(text.get_text(), text.get_color()) for text in figure.texts]
+    return dict(written), " ".join(text for text, _ in written)
+
+
+def test_a_number_beyond_a_range_of_other_ages_does_not_read_as_normal():
+    case = changed(cine_case(header={"PatientBirthDate": "19900101"}), lv_edv=200.0, lv_ef=30.0)
+    colours, said = colours_and_key(case)
+    assert colours["△ above"] == colours["▽ below"] == AMBER
+    assert colours["not judged"] == FAINT
+    assert "(80 to 175)" in colours
+    assert not {"normal", "▲ high", "▼ low"} & colours.keys()
+    assert "range of people of other ages, by which nothing is judged" in said
+    assert "△ ▽: not judged, but beyond" in said
+    assert "Not judged: the range is that of healthy women of 45 to 74 years; the number" in said
+
+
+def test_without_a_sex_what_is_beyond_the_ranges_of_both_is_marked():
+    case = changed(cine_case(header={"PatientSex": "O"}), lv_edv=250.0, lv_ef=49.0)
+    colours, said = colours_and_key(case)
+    assert colours["△ above"] == AMBER
+    assert "▽ below" not in colours  # of a woman it would be
+    assert "( ): range" not in said
+
+
+def test_marks_that_are_not_there_are_not_explained():
+    colours, said = colours_and_key(cine_case())
+    assert "▲ ▼" not in said
+    assert "△ ▽" not in said
+    assert "flag" not in said
+    colours, said = colours_and_key(changed(cine_case(), lv_edv=200.0))
+    assert "▲ high" in colours
+    assert "▲ ▼: outside the normal range." in said
+
+
+@pytest.mark.parametrize(
+    "missing", [("heart_rate", "cardiac_output"), ("lv_peak_ejection_rate", "lv_peak_filling_rate")]
+)
+def test_what_needs_more_than_the_images_does_not_make_the_whole_red(missing):
+    case = cine_case(withheld=dict.fromkeys(missing, "the images state no such thing"))
+    said = texts(replace(case, quality=()))
+    assert "Automatic checks found nothing against the numbers" in said
+    assert any("Not computed, because the images state no such thing" in text for text in said)
+
+
+def test_the_colours_of_the_contours_are_named():
+    for name, labels in (
+        ("cine", ("LV cavity", "LV myocardium", "RV cavity")),
+        ("late enhancement", ("LV cavity", "LV myocardium", "Scar", "No-reflow")),
+    ):
+        colours, _ = colours_and_key(CASES[name]())
+        codes = {label: code for code, label in SEGMENT_LABELS.items()}
+        assert {
+            f"— {label}": colour_of(codes[label]) for label in labels
+        }.items() <= colours.items()
+
+
+def test_a_page_of_late_enhancement_speaks_of_late_enhancement():
+    said = texts_of("late enhancement alone")
+    assert not {"BSA (Mosteller)", "Heart rate"} & set(said)
+    assert not any("thickness" in text for text in said)
+    assert {"BSA (Mosteller)", "Heart rate"} <= set(texts_of("cine"))
+    assert any("Wall thickness by the centreline" in text for text in texts_of("cine"))
 
 
 def test_reasons_beyond_the_room_are_counted():

@@ -489,6 +489,16 @@ def test_a_missing_image_is_named_once():
     assert sum(case.stack.missing[0] in sentence for sentence in said) == 1
 
 
+def test_what_a_passed_check_notes_of_the_stack_is_no_finding_against_the_numbers():
+    case = make_case(holes=frozenset({(3, 2)}))
+    note = case.stack.missing[0]
+    whole = QualityFinding("missing_images", Verdict.OK, f"the grid is whole; noted: {note}")
+    for quality, name in (((whole,), "comment"), ((), "finding")):
+        items = [i for i in walk(reread(report(replace(case, quality=quality))).content[0])]
+        told = [i.name.meaning.lower() for i in items if note in str(getattr(i, "value", ""))]
+        assert told == [name]
+
+
 def test_text_beyond_ascii_survives():
     finding = QualityFinding("slice_motion", Verdict.REVIEW, "Δ ≈ 4 mm, «groß»")
     case = replace(make_case(), quality=(finding,))
@@ -580,9 +590,9 @@ def test_numbers_outside_the_normal_range_are_coded_so():
 @pytest.mark.parametrize(
     ("header", "range_shown", "reason"),
     [
-        ({"PatientSex": "O"}, False, "PatientSex is not one of M and F"),
-        ({"PatientSex": None}, False, "PatientSex is not one of M and F"),
-        ({"PatientBirthDate": ""}, False, "neither PatientBirthDate nor PatientAge"),
+        ({"PatientSex": "O"}, False, "the images state neither male nor female"),
+        ({"PatientSex": None}, False, "the images state neither male nor female"),
+        ({"PatientBirthDate": ""}, False, "the images state neither birth date nor age"),
         ({"PatientAge": "030Y"}, False, "contradict each other"),
         ({"PatientBirthDate": "20200101"}, False, "those of adults"),
         ({"PatientBirthDate": "19900101"}, True, "the range is that of healthy women of 45 to 74"),
@@ -609,8 +619,8 @@ def test_demographics_are_stated_with_what_is_unknown():
     assert sex == codes.DCM.Female
     unknown = with_header(PatientSex="O", PatientSize=None)
     assert any(
-        "sex unknown (PatientSex is not one of M and F); age 59 years; "
-        "height unknown (PatientSize is absent)" in text
+        "sex unknown (the images state neither male nor female); age 59 years; "
+        "height unknown (the images state no height)" in text
         for text in statements(unknown)
     )
     assert not [i for g in groups(unknown) for i in g.ContentSequence if i.name.value == "121032"]
