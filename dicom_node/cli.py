@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -222,15 +223,33 @@ def phantom_lge(  # noqa: PLR0917 - the options of a command
     ] = False,
     no_scar: Annotated[bool, typer.Option("--no-scar", help="A healthy heart.")] = False,
     enhanced: EnhancedOption = False,
+    cine: Annotated[
+        Path | None,
+        typer.Option(
+            "--study-of",
+            metavar="DIR",
+            exists=True,
+            file_okay=False,
+            help="Of the heart and in the study that `phantom cine` wrote there, by its seed.",
+        ),
+    ] = None,
 ) -> None:
     """Write a synthetic late enhancement short axis, with its truth as JSON beside it."""
-    from dicom_node.phantom_lge import write_lge_study
+    from dicom_node.phantom_lge import study_of, write_lge_study
 
     if enhanced and (averages > 1 or doubled_slices):
         raise typer.BadParameter("--enhanced goes without --averages and --doubled-slices")
+    header: Mapping[str, object] = {}
+    if cine is not None:
+        if output.resolve() == cine.resolve():
+            raise typer.BadParameter("--output is another folder than --study-of")
+        try:
+            seed, header = study_of(cine)
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from None
     truth = write_lge_study(
         output, seed, averages=averages, doubled_slices=doubled_slices, psir=psir,
-        scar=not no_scar, enhanced=enhanced,
+        scar=not no_scar, enhanced=enhanced, header=header,
     )  # fmt: skip
     typer.echo(f"Truth: {truth}")
 

@@ -173,7 +173,7 @@ def placed_truth(placed: PlacedCine) -> dict[str, object]:
         "synthetic": True,
         "software_version": SOFTWARE_VERSION,
         "seed": placed.seed,
-        "study_instance_uid": placed.uid("study"),
+        "study_instance_uid": placed.form.header.get("StudyInstanceUID", placed.uid("study")),
         "labels": LABELS_NAME,
         "pixel_spacing_mm": list(cine.pixel_spacing_mm),
         "slice_spacing_mm": cine.slice_spacing_mm,

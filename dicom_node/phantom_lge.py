@@ -4,6 +4,7 @@ The heart and its place in the patient are those of `phantom cine` with the same
 says that it is synthetic; the same seed and options give the same files, byte for byte.
 """
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import timedelta
@@ -11,9 +12,9 @@ from pathlib import Path
 from typing import Unpack
 
 import numpy as np
-from pydicom import Dataset
+from pydicom import Dataset, dcmread
 
-from dicom_node.phantom import placed_truth, save_study
+from dicom_node.phantom import TRUTH_NAME, placed_truth, save_study
 from dicom_node.phantom_instances import (
     START,
     classic_instance,
@@ -122,6 +123,23 @@ def write_lge_study(
     )
     truth = placed_truth(magnitude) | _truth(lge, series, cells, averages)
     return save_study(folder, instances, magnitude.labels[0], truth)
+
+
+def study_of(folder: Path) -> tuple[int, Mapping[str, object]]:
+    """Seed of a study of `phantom cine`, and the attributes that put other series into it.
+
+    Raises
+    ------
+    ValueError
+        No such study lies there.
+    """
+    images = sorted(folder.glob("synthetic-*.dcm"))
+    if not images or not (folder / TRUTH_NAME).is_file():
+        raise ValueError(f"no synthetic study lies in {folder}")
+    truth = json.loads((folder / TRUTH_NAME).read_text(encoding="utf-8"))
+    header = dcmread(images[0], stop_before_pixels=True)
+    same = ("StudyInstanceUID", "FrameOfReferenceUID")
+    return int(truth["seed"]), {name: str(header[name].value) for name in same}
 
 
 def _placed(lge: SyntheticLge, images: list[Float32], form: StudyForm) -> PlacedCine:

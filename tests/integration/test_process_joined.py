@@ -9,7 +9,7 @@ from pydicom import dcmread
 
 from config.schema import Settings
 from dicom_node.phantom import write_cine_study
-from dicom_node.phantom_lge import write_lge_study
+from dicom_node.phantom_lge import study_of, write_lge_study
 from dicom_node.process import process_files
 from tests.integration.test_lge_true_masks import true_classes
 from tests.unit.pipeline.lge_cases import lge_pipeline
@@ -18,9 +18,8 @@ from tests.unit.pipeline.lge_cases import lge_pipeline
 def test_the_late_enhancement_report_takes_in_the_cine(tmp_path, monkeypatch):
     cine, lge = tmp_path / "b", tmp_path / "a"  # late enhancement is read first
     write_cine_study(cine, 6, phases=8)
-    first = dcmread(min(cine.glob("*.dcm")), stop_before_pixels=True)
-    same = {name: first[name].value for name in ("StudyInstanceUID", "FrameOfReferenceUID")}
-    write_lge_study(lge, 6, header=same)
+    seed, same = study_of(cine)
+    write_lge_study(lge, seed, header=same)
     chain = lge_pipeline(true_classes(lge))
     monkeypatch.setattr("pipeline.lge.build_lge_pipeline", lambda settings, worker: chain)
     found = process_files([tmp_path], tmp_path / "out", Settings())

@@ -174,3 +174,20 @@ def test_the_command_refuses_what_enhanced_cannot_hold(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 2
     assert "--enhanced" in done.output
+
+
+def test_it_can_lie_in_the_study_of_a_cine(tmp_path: Path) -> None:
+    cine, lge = tmp_path / "cine", tmp_path / "lge"
+    write_cine_study(cine, SEED, phases=4, **SMALL)
+    ask = ["phantom", "lge", "--output", str(lge), "--study-of"]
+    done = CliRunner().invoke(app, [*ask, str(cine)])
+    assert done.exit_code == 0, done.output
+    one, other = (pydicom.dcmread(min(folder.glob("*.dcm"))) for folder in (cine, lge))
+    for name in ("StudyInstanceUID", "FrameOfReferenceUID", "PatientID", "StudyDate", "StudyTime"):
+        assert one[name].value == other[name].value, name
+    assert one.SeriesInstanceUID != other.SeriesInstanceUID
+    truth = json.loads((lge / "truth.json").read_text())
+    assert (truth["seed"], truth["study_instance_uid"]) == (SEED, one.StudyInstanceUID)
+    (tmp_path / "empty").mkdir()
+    for wrong in (lge, tmp_path / "empty"):
+        assert CliRunner().invoke(app, [*ask, str(wrong)]).exit_code == 2

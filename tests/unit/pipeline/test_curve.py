@@ -112,7 +112,6 @@ def test_rates_are_withheld_where_phases_are_missing_and_the_times_are_named(pha
 
 
 def test_a_phase_that_most_slices_have_is_not_missing():
-    curve, times = beat(20)
-    stack = stack_of(times)
+    stack = stack_of(beat(20)[1])
     assert missing_times(without(stack, (7,), of_slices=1)) == ""
     assert missing_times(replace(without(stack, (7,)), times_are_estimates=True)) == ""

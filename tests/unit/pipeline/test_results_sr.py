@@ -494,7 +494,7 @@ def test_what_a_passed_check_notes_of_the_stack_is_no_finding_against_the_number
     note = case.stack.missing[0]
     whole = QualityFinding("missing_images", Verdict.OK, f"the grid is whole; noted: {note}")
     for quality, name in (((whole,), "comment"), ((), "finding")):
-        items = [i for i in walk(reread(report(replace(case, quality=quality))).content[0])]
+        items = walk(reread(report(replace(case, quality=quality))).content[0])
         told = [i.name.meaning.lower() for i in items if note in str(getattr(i, "value", ""))]
         assert told == [name]
 
