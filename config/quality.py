@@ -103,6 +103,9 @@ class CineQualitySettings(StackQualitySettings):
     edge_review_mm: PositiveFloat = 10.0
     # Difference of ED and ES beside the heart, over blood less myocardium.
     ghosting_review: PositiveFloat = 0.4
+    # Unlabelled at ES, bright as blood, and RV at ED: over the RV of ES (validation: 0.42; the ACDC
+    # patients in whom the network loses a third of the RV, 0.76 and 1.05).
+    rv_blood_review: PositiveFloat = 0.65
     # From about here a bias alone can make a normal heart look abnormal, or the reverse.
     known_error_review_ml: PositiveFloat = 10.0
     known_error_review_g: PositiveFloat = 10.0

@@ -97,7 +97,7 @@ def _biomarkers(case: BaseCase) -> Iterator[BiomarkerFinding]:
                 authority=limits.source,
             ),
             flag=assessed.flag,
-            unjudged=assessed.unjudged,
+            unjudged=assessed.why_unjudged,
             verdict=found.verdict,
             reasons=found.reasons,
         )

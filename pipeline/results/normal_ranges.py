@@ -81,6 +81,14 @@ class Assessment:
     unjudged: str | None
     outside: Flag | None = None
 
+    @property
+    def why_unjudged(self) -> str | None:
+        """Why the number is not judged, and where it lies all the same."""
+        if self.outside is None:
+            return self.unjudged
+        of = "it" if self.range else "the ranges of both sexes"
+        return f"{self.unjudged}; the number lies {_SIDES[self.outside]} {of}"
+
 
 @cache
 def normal_ranges() -> tuple[NormalRange, ...]:
@@ -125,11 +133,8 @@ def _unjudged(
 ) -> Assessment:
     """No judgement, but the side on which a number lies of all ranges near the patient's own."""
     sides = set() if biomarker.value is None else {_flag(biomarker.value, one) for one in near}
-    outside = sides.pop() if len(sides) == 1 else Flag.NORMAL
-    if outside is Flag.NORMAL:
-        return Assessment(shown, None, reason)
-    whose = "it" if shown else "the ranges of both sexes"
-    return Assessment(shown, None, f"{reason}; the number lies {_SIDES[outside]} {whose}", outside)
+    outside = None if len(sides) != 1 or Flag.NORMAL in sides else sides.pop()
+    return Assessment(shown, None, reason, outside)
 
 
 def _why_no_range(

@@ -6,6 +6,7 @@ the stamps of every other object of a result.
 
 import io
 from itertools import chain
+from typing import TYPE_CHECKING
 
 import numpy as np
 from pydicom import Dataset
@@ -26,15 +27,20 @@ from pipeline.results.common import (
     finished,
     identify,
 )
+from pipeline.results.pen import FAINT
 from pipeline.results.profiles import PAGE_ROLE, PDF_ROLE
 from pipeline.results.sheet import draw_sheet
 from pipeline.results.source import instance_references
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _TITLE = "Cardiac CAD report, automatic, unverified"
 _REPORT = Code("18748-4", "LN", "Diagnostic imaging report")
 _DPI = 140
 # Controls of viewers lie over the top of an image: no text stands there.
 FREE_SHARE = 0.16
+_WHY_FREE = "The space above is left free for what viewers write over an image."
 
 
 def secondary_capture(basis: ResultBasis) -> ResultObject:
@@ -75,14 +81,17 @@ def encapsulated_pdf(basis: ResultBasis) -> ResultObject:
 
 def page_rgb(basis: ResultBasis) -> UInt8:
     """Draw the page as pixels, uint8 [y, x, 3]."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
     with draw_sheet(basis) as figure:
         figure.set_dpi(_DPI)
-        canvas = FigureCanvasAgg(figure)
-        canvas.draw()  # type: ignore[no-untyped-call]
-        pixels = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
-        return pixels[..., :3].copy()
+        return _pixels(figure)
+
+
+def _pixels(figure: "Figure") -> UInt8:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()  # type: ignore[no-untyped-call]
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()  # type: ignore[no-untyped-call]
 
 
 def page_pdf(basis: ResultBasis) -> bytes:
@@ -94,10 +103,15 @@ def page_pdf(basis: ResultBasis) -> bytes:
 
 
 def with_free_top(page: UInt8) -> UInt8:
-    """Put white above a page [y, x, 3], where viewers lay their controls."""
-    rows, columns, samples = page.shape
-    free = np.full((round(rows * FREE_SHARE / (1 - FREE_SHARE)), columns, samples), 255, np.uint8)
-    return np.concatenate([free, page])
+    """Put white above a page [y, x, 3], where viewers lay their controls; at its foot, why."""
+    from matplotlib import style
+    from matplotlib.figure import Figure
+
+    rows, columns = round(page.shape[0] * FREE_SHARE / (1 - FREE_SHARE)), page.shape[1]
+    with style.context("default"):
+        figure = Figure(((columns + 0.5) / _DPI, (rows + 0.5) / _DPI), _DPI, facecolor="white")
+        figure.text(0.5, 0.01, _WHY_FREE, size=5, color=FAINT, ha="center", va="bottom")
+        return np.concatenate([_pixels(figure)[:rows, :columns], page])
 
 
 def _document(

@@ -21,7 +21,7 @@ from pipeline.results.codes import END_DIASTOLE, END_SYSTOLE
 from pipeline.results.common import ResultBasis
 from pipeline.results.page_tables import write_scar
 from pipeline.results.panels import colour_of, draw_bullseye, draw_contours, draw_curve
-from pipeline.results.pen import INK, LEFT, Pen
+from pipeline.results.pen import FAINT, INK, LEFT, Pen
 from pipeline.stages.biomarkers import ED_WALL, ES_WALL, THICKENING
 from pipeline.stages.transmurality import TRANSMURALITY
 from pipeline.stages.wall import LITTLE_THICKENING_MM, little_thickening
@@ -78,8 +78,9 @@ def draw_lge(pen: Pen, basis: ResultBasis, case: LgeCase) -> None:
 def _write_colours(pen: Pen, x: float, y: float, drawn: Sequence[int]) -> None:
     """Say which contour has which colour."""
     for n, value in enumerate(drawn):
-        words = f"— {SEGMENT_LABELS[value]}"
-        pen.figure.text(x + 0.14 * n, y, words, fontsize=6, color=colour_of(value), va="top")
+        left = x + 0.14 * n
+        pen.figure.text(left, y, "■", fontsize=6, color=colour_of(value), va="top")
+        pen.figure.text(left + 0.012, y, SEGMENT_LABELS[value], fontsize=6, color=FAINT, va="top")
 
 
 def _by_segment(

@@ -51,6 +51,7 @@ CHECK_TITLES: Mapping[str, str] = {
     "image_noise": "Noise of the images",
     "image_sharpness": "Sharpness of the images",
     "image_ghosting": "Images beside the heart",
+    "rv_blood": "RV at end systole",
     "lv_pieces": "LV pieces",
     "rv_pieces": "RV pieces",
     "slice_alignment": "Alignment of the slices",
@@ -156,7 +157,8 @@ def range_notes(contents: Contents, *, named: bool = True) -> Iterator[str]:
         yield f"Normal ranges are those of {of[0]}, {of[1]} ({of[2]})."
     unjudged: dict[str, list[str]] = {}
     for one in contents.biomarkers:
-        reason = contents.assessments[one.name].unjudged
+        judged = contents.assessments[one.name]
+        reason = judged.why_unjudged if named else judged.unjudged
         if one.name in FUNCTION and one.value is not None and reason:
             unjudged.setdefault(reason, []).append(QUANTITIES[one.name].code.meaning)
     for reason, names in unjudged.items():

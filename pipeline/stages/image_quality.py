@@ -13,15 +13,19 @@ from config.quality import CineQualitySettings
 from pipeline.case import (
     LV_CAVITY,
     LV_MYOCARDIUM,
+    RV_CAVITY,
     CineCase,
     Float32,
     Mask,
     QualityFinding,
     UInt8,
+    Verdict,
 )
+from pipeline.stages.biomarkers import RV_STROKE
 from pipeline.stages.checked import judged, middle_labels, phases_of, unchecked
 from pipeline.stages.relevance import middle_slices
 
+RV_SYSTOLE = ("rv_esv", "rv_esv_index", *RV_STROKE)
 _MIN_PIXELS = 20
 _SD_OF_MEDIAN = 1.4826  # of the absolute deviation of normally distributed values
 # Immerkaer J, Comput Vis Image Underst 1996;64:300: blind to planes and to straight edges.
@@ -128,6 +132,46 @@ def _inner_edge(cavity: Mask, wall: Mask) -> Mask:
     """Pixels of the cavity beside myocardium."""
     beside = [np.roll(wall, step, axis) for axis in (0, 1) for step in (1, -1)]
     return np.asarray(cavity & np.any(beside, axis=0))
+
+
+def check_rv_blood(case: CineCase, limits: CineQualitySettings) -> QualityFinding:
+    """`rv_blood`: little at ES is bright as blood, was RV at ED, and is labelled nothing."""
+    check, es = "rv_blood", case.stack.frames[phases_of(case).es]
+    share = unlabelled_rv_share(es, case.outlines)
+    if share is None:
+        reason = "not checked: the ventricles were not found at end systole"
+        return QualityFinding(check, Verdict.REVIEW, reason, concerns=RV_SYSTOLE)
+    return judged(
+        check, share, share > limits.rv_blood_review,
+        f"at end systole as much as {share:.0%} of the RV found lies beside it unlabelled, bright "
+        "as blood: the RV may be drawn too small",
+        "at end systole the RV holds the blood that is seen",
+        RV_SYSTOLE,
+    )  # fmt: skip
+
+
+def unlabelled_rv_share(es: Float32, labels: UInt8) -> float | None:
+    """What was RV at ED and is unlabelled but bright at ES, over the RV of ES.
+
+    Parameters
+    ----------
+    es : float32 [z, y, x]
+    labels : uint8 [2, z, y, x]
+        Of ED and ES. Slices that show no LV at ES do not count: the base has left them.
+
+    Returns
+    -------
+    float or None
+        None where nothing is labelled at ES to compare with.
+    """
+    before, after = labels
+    blood, muscle = es[after == RV_CAVITY], es[after == LV_MYOCARDIUM]
+    if not blood.size or not muscle.size:
+        return None
+    bright = es > (np.median(blood) + np.median(muscle)) / 2
+    has_lv = np.isin(after, (LV_CAVITY, LV_MYOCARDIUM)).any(axis=(1, 2), keepdims=True)
+    left_out = bright & (before == RV_CAVITY) & (after == 0) & has_lv
+    return float(np.count_nonzero(left_out) / blood.size)
 
 
 def check_ghosting(case: CineCase, limits: CineQualitySettings) -> QualityFinding:

@@ -32,7 +32,7 @@ from pipeline.stages.biomarkers import LV, LV_STROKE, RV_STROKE, VOLUMETRIC
 from pipeline.stages.checked import biomarker, ed_and_es_ml, stated_lv_ml, unchecked
 from pipeline.stages.coverage import check_coverage
 from pipeline.stages.curve import missing_times
-from pipeline.stages.image_quality import check_ghosting, check_images
+from pipeline.stages.image_quality import check_ghosting, check_images, check_rv_blood
 from pipeline.stages.known_error import MASS, VOLUMES, check_known_error
 from pipeline.stages.outline import check_pieces, check_plane, check_ring
 from pipeline.stages.plausibility import check_blank_images, check_slice_spacing, check_volumes
@@ -86,6 +86,7 @@ class CheckQuality:
             check_missing_images(case, limits),
             *check_images(case, limits),
             check_ghosting(case, limits),
+            check_rv_blood(case, limits),
             check_left_ventricle(case),
             check_slice_spacing(case, limits),
             check_volumes(case, limits),

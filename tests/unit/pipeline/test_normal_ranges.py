@@ -89,7 +89,7 @@ def test_ages_outside_the_range_are_not_judged_and_children_see_none(years, show
 def test_a_number_beyond_the_range_of_other_ages_is_told_apart_but_not_judged(value, side):
     found = assess(Biomarker("lv_edv", value, "ml"), person(age="030Y"))
     assert (found.flag, found.outside) == (None, side)
-    assert ("the number lies" in found.unjudged) == (side is not None)
+    assert ("the number lies" in found.why_unjudged) == (side is not None)
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,7 @@ def test_a_good_case_passes_every_check_and_keeps_every_number(good):
             ),
             *("detection_agreement", "detection_confidence", "lv_ef_range", "rv_ef_range"),
             *("stroke_volume_agreement", "mass_plausibility", "mass_conservation"),
-            *("image_contrast", "image_noise", "image_sharpness", "image_ghosting"),
+            *("image_contrast", "image_noise", "image_sharpness", "image_ghosting", "rv_blood"),
             *("lv_pieces", "rv_pieces", "slice_alignment", "lv_slice_areas", "rv_slice_areas"),
             *("slice_contraction", "phase_areas", "lv_variation", "rv_variation"),
             *("lv_known_error", "rv_known_error"),

@@ -13,13 +13,20 @@ from models.training.breakages import broken
 from pipeline.case import (
     LV_CAVITY,
     LV_MYOCARDIUM,
+    RV_CAVITY,
     CineCase,
     Phases,
     Relevance,
     Segmentation,
     Verdict,
 )
-from pipeline.stages.image_quality import check_ghosting, check_images, ghosting, sight
+from pipeline.stages.image_quality import (
+    check_ghosting,
+    check_images,
+    check_rv_blood,
+    ghosting,
+    sight,
+)
 from tests.unit.pipeline.cine_cases import SHADES, drawn_case, drawn_labels, finding, label_stack
 
 LIMITS = CineQualitySettings()
@@ -89,6 +96,22 @@ def test_without_room_beside_the_heart_ghosts_are_not_judged():
     labels = np.full((2, 1, 20, 20), LV_MYOCARDIUM, dtype=np.uint8)
     labels[:, :, 8:12, 8:12] = LV_CAVITY
     assert ghosting(*image(labels), labels, (1.5, 1.5)) is None
+
+
+def test_blood_of_the_rv_that_is_left_out_at_es_asks_for_review(good):
+    labels = good.segmentation.labels.copy()
+    right = labels[good.phases.es] == RV_CAVITY
+    columns = np.flatnonzero(right.any(axis=(0, 1)))
+    half = right & (np.arange(right.shape[2]) < columns[0] + 0.6 * len(columns))
+    labels[good.phases.es][half] = 0
+    case = replace(good, segmentation=Segmentation(labels))
+    assert check_rv_blood(good, LIMITS).verdict is Verdict.OK
+    found = check_rv_blood(case, LIMITS)
+    assert (found.verdict, set(found.concerns) & {"rv_ef", "rv_edv"}) == (Verdict.REVIEW, {"rv_ef"})
+    left_out = half & (labels[good.phases.ed] == RV_CAVITY)
+    assert found.value == pytest.approx(left_out.sum() / (right & ~half).sum())
+    dark = replace(case.stack, frames=np.where(labels[good.phases.es] > 0, case.stack.frames, 0))
+    assert check_rv_blood(replace(case, stack=dark), LIMITS).verdict is Verdict.OK
 
 
 @cache
