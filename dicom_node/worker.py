@@ -266,3 +266,10 @@ def log_doubts(findings: SeriesFindings) -> None:
                 reason=check.reason,
                 biomarkers=list(check.biomarkers),
             )
+    told = {check.reason for check in findings.quality}
+    withheld: dict[str, list[str]] = {}
+    for one in findings.biomarkers:
+        if one.withheld is not None and one.withheld not in told:
+            withheld.setdefault(one.withheld, []).append(one.name)
+    for reason, names in withheld.items():
+        log.info("not computed", reason=reason, biomarkers=names)

@@ -51,3 +51,14 @@ def test_the_log_names_what_is_in_doubt_and_why():
         "seen twice",
     )
     assert entry["biomarkers"] == ["lv_ef"]
+
+
+def test_the_log_names_what_no_check_withheld_once_by_its_reason():
+    lost = QualityFinding("rv", Verdict.WITHHELD, "no RV", withholds=("rv_edv",))
+    no_rate = dict.fromkeys(("heart_rate", "cardiac_output"), "the images state no heart rate")
+    case = replace(make_case(withheld={"rv_edv": "no RV", **no_rate}), quality=(lost,))
+    with capture_logs() as said:
+        log_doubts(completed_findings(case, (), pipeline="cine", numeric_backend="test-fp32"))
+    assert [entry["event"] for entry in said] == ["result in doubt", "not computed"]
+    assert said[1]["reason"] == "the images state no heart rate"
+    assert sorted(said[1]["biomarkers"]) == ["cardiac_output", "heart_rate"]
