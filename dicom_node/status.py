@@ -51,6 +51,7 @@ class OutboxStatus(BaseModel):
     sent: int
     parked: int
     dropped: int
+    pending_studies: tuple[str, ...] = ()
     parked_studies: tuple[str, ...] = ()
     dropped_because: dict[str, int] = {}
     oldest_pending_s: float | None
@@ -182,6 +183,8 @@ def _outbox_lines(box: OutboxStatus) -> Iterator[str]:
     )
     if box.last_error:
         yield f"{_INDENT}{escape(box.last_error)}"
+    for uid in box.pending_studies:
+        yield f"{_INDENT}not all delivered yet: study {uid}"
     for uid in box.parked_studies:
         yield f"{_INDENT}parked until it is pushed again: study {uid}"
 
@@ -224,6 +227,7 @@ def _outbox(item: OutboxOverview, now: datetime) -> OutboxStatus:
         sent=item.sent,
         parked=item.parked,
         dropped=item.dropped,
+        pending_studies=item.pending_studies,
         parked_studies=item.parked_studies,
         dropped_because=dict(item.dropped_because),
         oldest_pending_s=None if oldest is None else (now - oldest).total_seconds(),

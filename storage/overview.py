@@ -31,8 +31,8 @@ class OutboxOverview:
     ----------
     pending, sent, parked, dropped : int
         Number of deliveries in each state.
-    parked_studies : tuple of str
-        Study Instance UIDs of the parked ones.
+    pending_studies, parked_studies : tuple of str
+        Study Instance UIDs of the pending and of the parked ones.
     dropped_because : mapping of str to int
         The dropped ones by reason: a newer result, another identity of the patient.
     oldest_pending, next_attempt : datetime or None
@@ -46,6 +46,7 @@ class OutboxOverview:
     sent: int
     parked: int
     dropped: int
+    pending_studies: tuple[str, ...]
     parked_studies: tuple[str, ...]
     dropped_because: Mapping[str, int]
     oldest_pending: datetime | None
@@ -101,7 +102,9 @@ class Overview:
     def outbox(self) -> tuple[OutboxOverview, ...]:
         """Return every destination that ever got a delivery."""
         with self._database.read() as connection:
-            parked, dropped = _parked_studies(connection), _dropped_because(connection)
+            pending = _studies(connection, DeliveryState.PENDING)
+            parked = _studies(connection, DeliveryState.PARKED)
+            dropped = _dropped_because(connection)
             return tuple(
                 OutboxOverview(
                     destination=row.destination,
@@ -109,6 +112,7 @@ class Overview:
                     sent=row.sent,
                     parked=row.parked,
                     dropped=row.dropped,
+                    pending_studies=tuple(pending[row.destination]),
                     parked_studies=tuple(parked[row.destination]),
                     dropped_because=dropped[row.destination],
                     oldest_pending=row.oldest_pending,
@@ -144,20 +148,20 @@ def _deliveries() -> Select[Any]:
     )
 
 
-def _parked_studies(connection: Connection) -> Mapping[str, list[str]]:
-    """Study Instance UIDs of the parked deliveries per destination, sorted."""
+def _studies(connection: Connection, state: DeliveryState) -> Mapping[str, list[str]]:
+    """Study Instance UIDs of the deliveries in a state per destination, sorted."""
     query = (
         select(outbox.c.destination, stacks.c.study_instance_uid)
         .join(results, results.c.id == outbox.c.result_id)
         .join(stacks, stacks.c.id == results.c.stack_id)
-        .where(outbox.c.state == DeliveryState.PARKED)
+        .where(outbox.c.state == state)
         .distinct()
         .order_by(stacks.c.study_instance_uid)
     )
-    parked: defaultdict[str, list[str]] = defaultdict(list)
+    found: defaultdict[str, list[str]] = defaultdict(list)
     for destination, study_instance_uid in connection.execute(query):
-        parked[destination].append(study_instance_uid)
-    return parked
+        found[destination].append(study_instance_uid)
+    return found
 
 
 def _dropped_because(connection: Connection) -> Mapping[str, dict[str, int]]:
