@@ -156,11 +156,29 @@ def send(
 def status(
     config: NeededConfig,
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
+    since: Annotated[
+        str,
+        typer.Option(
+            "--since", metavar="TIME", help="What changed since: 7d, 12h, 2w, or 2026-03-31."
+        ),
+    ] = "",
+    states: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--state", metavar="NAME", help="In this state, such as rejected; may be repeated."
+        ),
+    ] = None,
+    study: Annotated[
+        str, typer.Option("--study", metavar="UID", help="Of this Study Instance UID.")
+    ] = "",
 ) -> None:
-    """Show series with state, reason and age, and the outbox per destination."""
+    """Show series with state, reason and dates, and the outbox per destination.
+
+    The options restrict which series and studies are shown; the outbox is always whole.
+    """
     from dicom_node.status import print_status
 
-    print_status(_load(config), as_json=as_json)
+    print_status(_load(config), as_json=as_json, study=study, since=since, states=states or ())
 
 
 @app.command()

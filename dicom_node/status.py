@@ -1,15 +1,21 @@
-"""`dicom-node status`: series with state, reason and age, and the outbox per destination."""
+"""`dicom-node status`: series with state, reason and dates, and the outbox per destination."""
 
+import json
+import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Self
+from zoneinfo import ZoneInfo
 
 import typer
 from pydantic import BaseModel
 from rich.console import Console
 from rich.markup import escape
 
+from config.errors import ConfigError
 from config.schema import Settings
 from pipeline.case import Verdict
 from pipeline.findings import SeriesFindings, read_series_findings
@@ -19,6 +25,8 @@ from storage.overview import OutboxOverview, StackOverview, StudyFault
 from storage.states import UNFINISHED_STACK_STATES, StackState
 
 _INDENT = " " * 13
+_TIME = "%Y-%m-%d %H:%M:%S %Z"
+_UNITS = {"h": "hours", "d": "days", "w": "weeks"}
 _COLOURS = {
     StackState.PARKED: "red",
     StackState.REJECTED: "yellow",
@@ -26,15 +34,72 @@ _COLOURS = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What `status` is to show: a study, what changed since, stacks in one of these states.
+
+    What is empty or None restricts nothing.
+    """
+
+    study: str = ""
+    since: datetime | None = None
+    states: tuple[StackState, ...] = ()
+
+    @classmethod
+    def read(
+        cls, study: str, since: str, states: Collection[str], timezone: str, now: datetime
+    ) -> Self:
+        """Read what a person typed: `since` as 7d, 12h, 2w, or as a date (and time) of the site.
+
+        Raises
+        ------
+        ConfigError
+            No such state, or no time; the message says what is allowed.
+        """
+        known = [str(state) for state in StackState]
+        for state in states:
+            if state not in known:
+                raise ConfigError(f"--state {state}: the states are {', '.join(known)}")
+        chosen = tuple(StackState(state) for state in states)
+        return cls(study, _time(since, timezone, now) if since else None, chosen)
+
+    @property
+    def everything(self) -> bool:
+        """Whether nothing is left out."""
+        return self == _EVERYTHING
+
+
+_EVERYTHING = Wanted()
+
+
+def _time(text: str, timezone: str, now: datetime) -> datetime:
+    back = re.fullmatch(r"(\d{1,4})([hdw])", text)
+    if back:
+        return now - timedelta(**{_UNITS[back[2]]: int(back[1])})
+    try:
+        given = datetime.fromisoformat(text)
+    except ValueError as error:
+        allowed = "7d, 12h, 2w, or a date such as 2026-03-31"
+        raise ConfigError(f"--since {text}: a time is given as {allowed}") from error
+    return given if given.tzinfo else given.replace(tzinfo=ZoneInfo(timezone))
+
+
 class StackStatus(BaseModel):
-    """One stack as `status --json` shows it; ages in seconds."""
+    """One stack as `status --json` shows it; ages in seconds.
+
+    `interrupted`: its job was running, and no node runs; the next start runs it again.
+    """
 
     id: int
     study_instance_uid: str
     series_instance_uids: tuple[str, ...]
     pipeline: str | None
     state: StackState
+    interrupted: bool
     reason: str
+    accession_number: str
+    received_at: datetime
+    changed_at: datetime
     instances: int
     attempts: int
     generation: int
@@ -68,10 +133,15 @@ class FaultStatus(BaseModel):
 
 
 class NodeStatus(BaseModel):
-    """Everything `status --json` shows; `has_data` is false before the first `serve`."""
+    """Everything `status --json` shows.
+
+    `has_data` is false before the first `serve`; `node_runs` says whether one serves the folder
+    now, else all stands as the last one left it.
+    """
 
     folder: Path
     has_data: bool = True
+    node_runs: bool = False
     faults: tuple[FaultStatus, ...] = ()
     stacks: tuple[StackStatus, ...] = ()
     outbox: tuple[OutboxStatus, ...] = ()
@@ -84,13 +154,15 @@ class NodeStatus(BaseModel):
         )
 
 
-def read_status(settings: Settings) -> NodeStatus:
+def read_status(settings: Settings, wanted: Wanted = _EVERYTHING) -> NodeStatus:
     """Read the state of the node beside a running `serve`, changing nothing.
 
     Parameters
     ----------
     settings : Settings
         Those of the node.
+    wanted : Wanted, optional
+        What of the studies is of interest; the outbox is always whole.
     """
     folder = settings.storage.folder.absolute()
     try:
@@ -98,36 +170,56 @@ def read_status(settings: Settings) -> NodeStatus:
     except StorageMissing:
         return NodeStatus(folder=folder, has_data=False)
     now = datetime.now(UTC)
+    study, since = wanted.study, wanted.since
     try:
+        stacks = storage.overview.stacks(study=study, since=since, states=wanted.states)
+        faults = storage.overview.faults(study=study, since=since)
+        runs = storage.folder.is_served
         return NodeStatus(
             folder=folder,
-            faults=tuple(_fault(item, now) for item in storage.overview.faults()),
-            stacks=tuple(_stack(item, now) for item in storage.overview.stacks()),
+            node_runs=runs,
+            faults=tuple(_fault(item, now) for item in faults),
+            stacks=tuple(_stack(item, now, runs) for item in stacks),
             outbox=tuple(_outbox(item, now) for item in storage.overview.outbox()),
         )
     finally:
         storage.close()
 
 
-def print_status(settings: Settings, *, as_json: bool) -> None:
-    """Print the state of the node, for people or as JSON."""
-    status = read_status(settings)
+def print_status(
+    settings: Settings,
+    *,
+    as_json: bool,
+    study: str = "",
+    since: str = "",
+    states: Collection[str] = (),
+) -> None:
+    """Print the state of the node, for people or as JSON; filters as those of `Wanted.read`.
+
+    Raises
+    ------
+    ConfigError
+        A filter is not understood.
+    """
+    timezone = settings.site.timezone
+    wanted = Wanted.read(study, since, states, timezone, datetime.now(UTC))
+    status = read_status(settings, wanted)
     if as_json:
         typer.echo(status.model_dump_json(indent=2))
         return
     console = Console(highlight=False, soft_wrap=True)  # a UID stays whole, to copy and to search
-    for line in _lines(status):
+    for line in _lines(status, ZoneInfo(timezone), everything=wanted.everything):
         console.print(line)
 
 
-def _lines(status: NodeStatus) -> Iterator[str]:
+def _lines(status: NodeStatus, zone: ZoneInfo, *, everything: bool) -> Iterator[str]:
     if not status.has_data:
         yield f"No data folder yet at {escape(str(status.folder))}: `serve` makes it."
         return
     for study_uid, stacks in _by_study(status.stacks).items():
-        yield f"[bold]Study {study_uid}[/bold]"
+        yield f"[bold]Study {study_uid}[/bold]{_accession_numbers(stacks)}"
         for stack in stacks:
-            yield from _stack_lines(stack)
+            yield from _stack_lines(stack, zone)
         yield ""
     if status.faults:
         yield "[bold red]Studies that could not be assessed[/bold red] (the log has the fault)"
@@ -135,9 +227,23 @@ def _lines(status: NodeStatus) -> Iterator[str]:
             yield f"  {fault.study_instance_uid}\n{_INDENT}{escape(fault.fault)}"
         yield ""
     for box in status.outbox:
-        yield from _outbox_lines(box)
-    counts = Counter(str(stack.state) for stack in status.stacks)
-    yield f"Stacks: {_counted(counts) or 'none yet'}"
+        yield from _outbox_lines(box, node_runs=status.node_runs)
+    counts = Counter(_state(stack) for stack in status.stacks)
+    yield f"Stacks: {_counted(counts) or ('none yet' if everything else 'none of these')}"
+    if not status.node_runs:
+        yield (
+            f"[bold red]No node runs on {escape(str(status.folder))}[/bold red]: all stands as the"
+            " last one left it until `serve` starts"
+        )
+
+
+def _accession_numbers(stacks: Iterable[StackStatus]) -> str:
+    numbers = sorted({stack.accession_number for stack in stacks} - {""})
+    return f", accession number {escape(', '.join(numbers))}" if numbers else ""
+
+
+def _state(stack: StackStatus) -> str:
+    return "interrupted" if stack.interrupted else str(stack.state)
 
 
 def _by_study(stacks: Iterable[StackStatus]) -> dict[str, list[StackStatus]]:
@@ -149,16 +255,23 @@ def _by_study(stacks: Iterable[StackStatus]) -> dict[str, list[StackStatus]]:
     return studies
 
 
-def _stack_lines(stack: StackStatus) -> Iterator[str]:
+def _stack_lines(stack: StackStatus, zone: ZoneInfo) -> Iterator[str]:
     colour = _COLOURS.get(stack.state, "default")
     attempt = f", attempt {stack.attempts}" if stack.attempts > 1 else ""
-    state = f"  {stack.state}".ljust(len(_INDENT))
+    state = f"  {_state(stack)} ".ljust(len(_INDENT))
     yield (
         f"[{colour}]{state}[/{colour}]for {_duration(stack.in_state_s)},"
         f" {stack.pipeline or 'no pipeline'}, {stack.instances} images{attempt}"
     )
+    received, changed = (
+        at.astimezone(zone).strftime(_TIME) for at in (stack.received_at, stack.changed_at)
+    )
+    yield f"{_INDENT}stack {stack.id}, received {received}, last change {changed}"
     for uid in stack.series_instance_uids:
         yield f"{_INDENT}series {uid}"
+    if stack.interrupted:
+        yield f"{_INDENT}runs again when the node starts"
+        return
     completed = stack.state is StackState.COMPLETED
     yield f"{_INDENT}{'started when ' if completed else ''}{escape(stack.reason)}"
     if not completed or stack.findings is None:
@@ -171,11 +284,13 @@ def _stack_lines(stack: StackStatus) -> Iterator[str]:
             yield f"{_INDENT}{check.verdict}: {escape(check.reason)}"
 
 
-def _outbox_lines(box: OutboxStatus) -> Iterator[str]:
+def _outbox_lines(box: OutboxStatus, *, node_runs: bool) -> Iterator[str]:
     oldest = ""
     if box.oldest_pending_s is not None:
-        next_attempt = _duration(box.next_attempt_in_s or 0)
-        oldest = f" (oldest {_duration(box.oldest_pending_s)}, next attempt in {next_attempt})"
+        follows = (
+            f"in {_duration(box.next_attempt_in_s or 0)}" if node_runs else "at the next start"
+        )
+        oldest = f" (oldest {_duration(box.oldest_pending_s)}, next attempt {follows})"
     because = f" ({_counted(box.dropped_because)})" if box.dropped_because else ""
     yield (
         f"[bold]Outbox to {escape(box.destination)}[/bold]: {box.pending} pending{oldest},"
@@ -193,15 +308,20 @@ def _counted(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{number} {escape(name)}" for name, number in counts.items())
 
 
-def _stack(item: StackOverview, now: datetime) -> StackStatus:
+def _stack(item: StackOverview, now: datetime, node_runs: bool) -> StackStatus:
     stack = item.stack
+    header = json.loads(item.header_json or "{}")  # older versions did not keep all of it
     return StackStatus(
         id=stack.id,
         study_instance_uid=stack.study_instance_uid,
         series_instance_uids=stack.series_instance_uids,
         pipeline=stack.pipeline,
         state=stack.state,
+        interrupted=stack.state is StackState.RUNNING and not node_runs,
         reason=stack.reason,
+        accession_number=header.get("accession_number", ""),
+        received_at=item.received_at,
+        changed_at=stack.changed_at,
         instances=item.instances,
         attempts=item.attempts,
         generation=stack.generation,

@@ -59,6 +59,7 @@ _HEADER_TAGS = [
         "Manufacturer",
         "SeriesDescription",
         "PatientID",
+        "AccessionNumber",
         "TriggerTime",
         "NominalInterval",
         "HeartRate",
@@ -171,6 +172,7 @@ class InstanceHeader:
     instance_number: int | None = None
     acquisition_type: str = ""
     view: str = ""
+    accession_number: str = ""
 
     @property
     def pixel_spacing_mm(self) -> Pair | None:
@@ -270,6 +272,7 @@ def _summary(reader: Reader) -> InstanceHeader:
         instance_number=reader.integer("InstanceNumber"),
         acquisition_type=reader.text("MRAcquisitionType"),
         view=_view(reader),
+        accession_number=reader.text("AccessionNumber"),
     )
 
 

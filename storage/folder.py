@@ -16,6 +16,7 @@ import hashlib
 import os
 import re
 import shutil
+import struct
 import uuid
 from collections.abc import Iterator
 from contextlib import suppress
@@ -27,6 +28,8 @@ from storage.job import Job
 
 MEGABYTE = 1_000_000
 TEMPORARY_SUFFIX = ".tmp"
+_FLOCK = struct.Struct("hhqqi4x")  # struct flock of fcntl(2): type, whence, start, length, pid
+_WHOLE_FILE = (os.SEEK_SET, 0, 0, 0)
 
 
 class DataFolder:
@@ -71,6 +74,22 @@ class DataFolder:
     def requests(self) -> Path:
         """Folder of what is asked of the process that serves this one."""
         return self.root / "requests"
+
+    @property
+    def is_served(self) -> bool:
+        """Whether a process serves the folder; asks for its lock without ever taking it."""
+        try:
+            descriptor = os.open(self.root / "serve.lock", os.O_RDONLY)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise StorageUnusable(f"{self.root}: {error.strerror}") from error
+        try:
+            asked = _FLOCK.pack(fcntl.F_WRLCK, *_WHOLE_FILE)
+            answer = fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, asked)
+        finally:
+            os.close(descriptor)
+        return bool(_FLOCK.unpack(answer)[0] != fcntl.F_UNLCK)
 
     def free_mb(self) -> float:
         """Space that is free to this process."""
@@ -227,10 +246,15 @@ def _write_synced(path: Path, content: bytes) -> None:
 
 
 def _exclusive_lock(path: Path) -> int:
-    """Take the lock of the folder; the kernel lets go of it however this process ends."""
+    """Take the lock of the folder; the kernel lets go of it however this process ends.
+
+    It is two: flock, which versions up to 0.5 take alone, and one that others can ask for without
+    taking it (F_OFD_GETLK), so that no look at the folder keeps a node from starting.
+    """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _FLOCK.pack(fcntl.F_WRLCK, *_WHOLE_FILE))
     except BlockingIOError:
         os.close(descriptor)
         raise StorageInUse(f"another process serves {path.parent}") from None

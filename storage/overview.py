@@ -1,26 +1,38 @@
 """What an admin wants to see: stacks with state, reason and age, and the outbox."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, case, func, select
+from sqlalchemy import ColumnElement, Connection, Select, case, func, select, true
 
-from storage.database import Database
-from storage.schema import jobs, outbox, results, stack_instances, stacks, studies
+from storage.database import Database, listed
+from storage.schema import instances, jobs, outbox, results, stack_instances, stacks, studies
 from storage.stacks import Stack, read_stacks
-from storage.states import UNSETTLED_DELIVERY_STATES, DeliveryState
+from storage.states import UNSETTLED_DELIVERY_STATES, DeliveryState, StackState
 
 
 @dataclass(frozen=True, slots=True)
 class StackOverview:
-    """A stack, how many instances it has, and how often its last job was started."""
+    """A stack as an admin looks at it.
+
+    Attributes
+    ----------
+    instances, attempts : int
+        How many instances it has, and how often its last job was started.
+    received_at : datetime
+        When the first of its instances came (aware UTC).
+    header_json : str
+        Header summary of that instance, as it was stored; empty where the stack has none any more.
+    """
 
     stack: Stack
     instances: int
     attempts: int
+    received_at: datetime
+    header_json: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,31 +81,48 @@ class Overview:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def stacks(self) -> tuple[StackOverview, ...]:
-        """Return every stack, the one that changed last at the end."""
-        sizes = select(stack_instances.c.stack_id, func.count().label("size")).group_by(
-            stack_instances.c.stack_id
-        )
+    def stacks(
+        self,
+        *,
+        study: str = "",
+        since: datetime | None = None,
+        states: Collection[StackState] = (),
+    ) -> tuple[StackOverview, ...]:
+        """Return every stack, the one that changed last at the end.
+
+        Parameters
+        ----------
+        study : str, optional
+            Only those of the study of this UID.
+        since : datetime, optional
+            Only those that changed since (aware).
+        states : collection of StackState, optional
+            Only those that stand in one of these.
+        """
+        which = _of(stacks.c.study_instance_uid, stacks.c.changed_at, study, since)
+        if states:
+            which &= stacks.c.state.in_(states)
         last = select(jobs.c.stack_id, jobs.c.attempts).where(
             jobs.c.id.in_(select(func.max(jobs.c.id)).group_by(jobs.c.stack_id))
         )
         with self._database.read() as connection:
-            size = dict(map(tuple, connection.execute(sizes)))
+            found = read_stacks(connection, which)
+            first = _first_instances(connection, [stack.id for stack in found])
             attempts = dict(map(tuple, connection.execute(last)))
             return tuple(
                 StackOverview(
-                    stack=stack,
-                    instances=size.get(stack.id, 0),
-                    attempts=attempts.get(stack.id, 0),
+                    stack, size, attempts.get(stack.id, 0), received or stack.created_at, header
                 )
-                for stack in read_stacks(connection)
+                for stack in found
+                for size, received, header in [first.get(stack.id, (0, None, ""))]
             )
 
-    def faults(self) -> tuple[StudyFault, ...]:
-        """Return the studies that could not be assessed."""
+    def faults(self, *, study: str = "", since: datetime | None = None) -> tuple[StudyFault, ...]:
+        """Return the studies that could not be assessed; parameters as those of `stacks`."""
+        which = _of(studies.c.study_instance_uid, studies.c.changed_at, study, since)
         query = (
             select(studies.c.study_instance_uid, studies.c.changed_at, studies.c.fault)
-            .where(studies.c.fault.is_not(None))
+            .where(studies.c.fault.is_not(None), which)
             .order_by(studies.c.changed_at)
         )
         with self._database.read() as connection:
@@ -121,6 +150,36 @@ class Overview:
                 )
                 for row in connection.execute(_deliveries())
             )
+
+
+def _of(
+    uid: ColumnElement[str], changed: ColumnElement[datetime], study: str, since: datetime | None
+) -> ColumnElement[bool]:
+    """Whether a row is of a study (empty: of any), and changed since (None: at any time)."""
+    of_study = uid == study if study else true()
+    return of_study & (changed >= since) if since else of_study
+
+
+def _first_instances(
+    connection: Connection, stack_ids: Collection[int]
+) -> Mapping[int, tuple[int, datetime | None, str]]:
+    """How many instances each stack has; when the first came, and its header summary."""
+    sizes = (
+        select(
+            stack_instances.c.stack_id,
+            func.count().label("size"),
+            func.min(stack_instances.c.instance_id).label("first"),
+        )
+        .where(stack_instances.c.stack_id.in_(listed(stack_ids)))
+        .group_by(stack_instances.c.stack_id)
+        .subquery()
+    )
+    query = select(
+        sizes.c.stack_id, sizes.c.size, instances.c.received_at, instances.c.header_json
+    ).join(instances, instances.c.id == sizes.c.first)
+    return {
+        stack_id: (size, at, header) for stack_id, size, at, header in connection.execute(query)
+    }
 
 
 def _deliveries() -> Select[Any]:

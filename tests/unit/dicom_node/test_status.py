@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from config.schema import Settings, StorageSettings
-from dicom_node.status import print_status, read_status
+from config.errors import ConfigError
+from config.schema import Settings, SiteSettings, StorageSettings
+from dicom_node.status import Wanted, print_status, read_status
 from pipeline.case import Verdict
 from pipeline.findings import ClassificationFinding, QualityCheck, SeriesFindings
 from storage import open_storage
 from storage.stacks import Stack
-from tests.unit.storage.conftest import SERIES, STUDY, World
+from tests.unit.storage.conftest import SERIES, START, STUDY, World
 
 LONG_UID = "1.2.840.113619.2.176.2025.4110284.7478.1276008322.999.1234567890"
 
@@ -35,8 +36,8 @@ def shown(settings: Settings, capsys: pytest.CaptureFixture[str]) -> str:
     return capsys.readouterr().out
 
 
-def queued(world: World, **of: str) -> Stack:
-    world.store("1.1", **of)
+def queued(world: World, uid: str = "1.1", **of: str) -> Stack:
+    world.store(uid, **of)
     (stack,) = world.propose(("cine", {of.get("series", SERIES)}), study=of.get("study", STUDY))
     world.enqueue(stack)
     return stack
@@ -49,7 +50,8 @@ def test_before_the_first_start_the_folder_is_named(
     assert text == f"No data folder yet at {settings.storage.folder}: `serve` makes it.\n"
     print_status(settings, as_json=True)
     read = json.loads(capsys.readouterr().out)
-    assert (read["has_data"], read["folder"], read["stacks"]) == (
+    assert (read["has_data"], read["node_runs"], read["folder"], read["stacks"]) == (
+        False,
         False,
         str(settings.storage.folder),
         [],
@@ -61,6 +63,91 @@ def test_an_empty_node_says_so(
 ) -> None:
     assert shown(settings, capsys) == "Stacks: none yet\n"
     assert read_status(settings).has_data
+
+
+def test_without_a_node_nothing_is_said_to_run(
+    settings: Settings, world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    queued(world)
+    world.claim()
+    text = shown(settings, capsys)
+    assert "  running    for " in text
+    assert "No node runs" not in text
+    world.storage.close()  # as after a power cut
+    text = shown(settings, capsys)
+    assert "running" not in text
+    assert "  interrupted for " in text
+    assert "runs again when the node starts\n" in text
+    assert "Stacks: 1 interrupted\n" in text
+    assert text.splitlines()[-1].startswith(f"No node runs on {settings.storage.folder}: ")
+    status = read_status(settings)
+    assert (status.node_runs, status.stacks[0].interrupted) == (False, True)
+
+
+def test_a_stack_stands_with_its_number_its_dates_and_the_accession_number(
+    settings: Settings, world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world.store("1.1", header_json='{"accession_number": "A-17", "patient_id": "P-4711"}')
+    world.store("1.2")
+    world.later(minutes=5)
+    (stack,) = world.propose(("cine", {SERIES}))
+    berlin = settings.model_copy(update={"site": SiteSettings(timezone="Europe/Berlin")})
+    text = shown(berlin, capsys)
+    assert f"Study {STUDY}, accession number A-17\n" in text
+    assert (
+        f"stack {stack.id}, received 2026-01-01 13:00:00 CET, last change 2026-01-01 13:05" in text
+    )
+    assert "P-4711" not in text
+
+
+def test_what_failed_since_a_time_or_of_one_study_is_shown_alone(
+    settings: Settings, world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in (1, 2, 3):
+        queued(world, study=f"5.{number}", series=f"5.{number}.9", uid=f"1.{number}")
+        world.storage.jobs.reject(world.claim(), f"fault {number}", world.now)
+        world.later(days=1)
+    queued(world, study="5.4", series="5.4.9", uid="1.4")
+
+    def studies(**filters: object) -> list[str]:
+        print_status(settings, as_json=True, **filters)  # type: ignore[arg-type]
+        shown = json.loads(capsys.readouterr().out)
+        return [stack["study_instance_uid"] for stack in shown["stacks"]]
+
+    assert studies() == ["5.1", "5.2", "5.3", "5.4"]
+    assert studies(states=["rejected"]) == ["5.1", "5.2", "5.3"]
+    assert studies(states=["rejected", "queued"], since="2026-01-02T12:00Z") == [
+        "5.2",
+        "5.3",
+        "5.4",
+    ]
+    assert studies(study="5.2") == ["5.2"]
+    print_status(settings, as_json=False, study="5.9")
+    assert capsys.readouterr().out == "Stacks: none of these\n"
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("7d", START - timedelta(days=7)),
+        ("12h", START - timedelta(hours=12)),
+        ("2w", START - timedelta(weeks=2)),
+        ("2025-12-31", datetime(2025, 12, 30, 23, tzinfo=UTC)),
+        ("2025-12-31T08:00Z", datetime(2025, 12, 31, 8, tzinfo=UTC)),
+    ],
+)
+def test_times_are_given_back_from_now_or_as_dates_of_the_site(typed: str, meant: datetime) -> None:
+    assert Wanted.read("", typed, (), "Europe/Berlin", START).since == meant
+
+
+@pytest.mark.parametrize(
+    ("since", "states", "allowed"), [("week", (), "7d"), ("", ("failed",), "rejected")]
+)
+def test_what_is_no_time_and_no_state_is_told_with_what_is(
+    since: str, states: tuple[str, ...], allowed: str
+) -> None:
+    with pytest.raises(ConfigError, match=allowed):
+        Wanted.read("", since, states, "UTC", START)
 
 
 def test_a_parked_stack_stands_with_study_series_attempts_and_reason(
@@ -144,6 +231,16 @@ def test_a_pending_delivery_stands_with_its_fault_and_the_time_of_the_next_attem
     text = shown(settings, capsys)
     assert re.search(r"1 pending \(oldest .*, next attempt in (1:59|2:00):\d\d\), 0 sent", text)
     assert "no connection\n" in text
+
+
+def test_a_completed_study_of_which_the_archive_has_nothing_stands_as_not_delivered(
+    settings: Settings, world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world.complete("1.1")
+    line = f"not all delivered yet: study {STUDY}\n"
+    assert line in shown(settings, capsys)
+    world.deliver()
+    assert line not in shown(settings, capsys)
 
 
 def test_a_parked_delivery_stands_with_the_study_to_push_again(

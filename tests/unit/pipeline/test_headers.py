@@ -61,14 +61,14 @@ def replaced(original: bytes, tag: tuple[int, int], representation: bytes, value
 def test_classic_instance() -> None:
     data = dataset("1.2.3.4.7", 16.0, 43.5)
     data.CardiacNumberOfImages, data.ImagesInAcquisition = 20, 240
-    data.SeriesNumber, data.NominalInterval = 3, 812
+    data.SeriesNumber, data.NominalInterval, data.AccessionNumber = 3, 812, "A-17"
     header = read_header(content(data))
     assert header.sop_instance_uid == "1.2.3.4.7"
     assert header.sop_class_uid == data.SOPClassUID
     assert header.series_instance_uid == data.SeriesInstanceUID
     assert header.study_instance_uid == data.StudyInstanceUID
     assert header.frame_of_reference_uid == data.FrameOfReferenceUID
-    assert (header.patient_id, header.modality) == ("P1", "MR")
+    assert (header.patient_id, header.accession_number, header.modality) == ("P1", "A-17", "MR")
     assert header.image_type == ("ORIGINAL", "PRIMARY", "M")
     assert (header.rows, header.columns, header.samples_per_pixel) == (4, 5, 1)
     assert (header.cardiac_images, header.images_in_acquisition) == (20, 240)

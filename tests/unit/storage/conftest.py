@@ -39,7 +39,13 @@ class World:
         return self.association
 
     def store(
-        self, uid: str, version: str = "a", *, series: str = SERIES, study: str = STUDY
+        self,
+        uid: str,
+        version: str = "a",
+        *,
+        series: str = SERIES,
+        study: str = STUDY,
+        header_json: str = "{}",
     ) -> Stored:
         content = f"{uid}|{version}|{series}|{study}".encode()
         if not self.association:
@@ -52,7 +58,7 @@ class World:
                 study_instance_uid=study,
                 transfer_syntax_uid="1.2.840.10008.1.2.1",
                 digest=hashlib.sha256(content).hexdigest(),
-                header_json="{}",
+                header_json=header_json,
                 association_id=self.association,
                 calling_ae_title="SCANNER",
                 received_at=self.now,

@@ -15,6 +15,7 @@ from storage.errors import (
     StorageReadOnly,
     StorageUnusable,
 )
+from storage.folder import DataFolder
 from storage.states import StackState
 
 SERIES = "1.2.3.4"
@@ -30,6 +31,15 @@ except StorageInUse:
     sys.exit(7)
 """
 
+ASK = """
+import sys
+from config.schema import StorageSettings
+from storage.folder import DataFolder
+folder = DataFolder(StorageSettings(folder=sys.argv[1]), read_only=True)
+while True:
+    folder.is_served
+"""
+
 
 def open_elsewhere(settings):
     return subprocess.run([sys.executable, "-c", OPEN, settings.folder], check=False).returncode
@@ -39,6 +49,20 @@ def test_a_second_process_is_refused_until_the_first_ends(world):
     assert open_elsewhere(world.settings) == 7
     world.storage.close()
     assert open_elsewhere(world.settings) == 0
+
+
+def test_whether_a_node_serves_is_asked_without_keeping_one_from_starting(world):
+    folder = DataFolder(world.settings, read_only=True)
+    assert folder.is_served
+    world.storage.close()
+    assert not folder.is_served
+    asking = subprocess.Popen([sys.executable, "-c", ASK, world.settings.folder])
+    try:
+        for _ in range(50):
+            DataFolder(world.settings).close()
+    finally:
+        asking.kill()
+        asking.wait()
 
 
 def test_a_second_storage_in_the_same_process_is_refused(world):
