@@ -145,7 +145,11 @@ def send(
         str, typer.Option("--from", metavar="AET", help="Calling AE title.")
     ] = "DICOMNODE",
 ) -> None:
-    """Send DICOM files to a peer by C-STORE."""
+    """Send DICOM files to a peer by C-STORE.
+
+    Ends with 0 when the peer confirmed all of them, else with 1: also where there was nothing to
+    send, or a file or folder could not be read. What is not DICOM is named and passed over.
+    """
     from dicom_node.send import send_paths
 
     if not send_paths(paths, to, calling):

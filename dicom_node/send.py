@@ -1,5 +1,6 @@
 """The node as Storage SCU: sends DICOM files by C-STORE, byte for byte as they lie."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -25,6 +26,10 @@ log = structlog.get_logger()
 _DEFAULTS = NodeSettings()
 _MAX_CONTEXTS = 128  # PS3.8 9.3.2.2: context ids are odd and fit a byte
 _MEDIUM_PRIORITY = 0
+_PIPE = "a named pipe"
+_NOT_DICOM = "not a DICOM file"
+_DICOMDIR = "a DICOMDIR, which is not sent"
+_NO_OBJECT = (_PIPE, _NOT_DICOM, _DICOMDIR)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +134,7 @@ def read_object(path: Path) -> FileObject | SendResult:
             str(meta.TransferSyntaxUID), offset,
         )  # fmt: skip
     except InvalidDicomError:
-        return SendResult(path, "", None, "not a DICOM file")
+        return SendResult(path, "", None, _NOT_DICOM)
     except AttributeError as error:
         return SendResult(path, "", None, f"incomplete file meta information: {error.name}")
     except Exception as error:  # noqa: BLE001 - files hold anything, and pydicom raises anything
@@ -137,7 +142,7 @@ def read_object(path: Path) -> FileObject | SendResult:
     if not all(is_valid_uid(uid) for uid in (*found.context, found.sop_instance_uid)):
         return SendResult(path, "", None, "a UID in the file meta information is not one")
     if found.sop_class_uid == MediaStorageDirectoryStorage:
-        return SendResult(path, "", None, "a DICOMDIR, which is not sent")
+        return SendResult(path, "", None, _DICOMDIR)
     return found
 
 
@@ -190,10 +195,7 @@ def _store(
     # A deflated data set may have been written with an odd length; fragments are even (PS3.5 A.5).
     request.DataSet = BytesIO(data_set + bytes(len(data_set) % 2))
     status = [answer.status for answer in association.ask(request, context_id)][-1]
-    text = status_text(status)
-    if is_warning(status):
-        log.warning("stored with a warning", sop_instance_uid=item.sop_instance_uid, status=text)
-    return SendResult(item.path, item.sop_instance_uid, status, text)
+    return SendResult(item.path, item.sop_instance_uid, status, status_text(status))
 
 
 def _not_accepted(item: FileObject) -> str:
@@ -228,7 +230,8 @@ def send_paths(
     Returns
     -------
     bool
-        Whether there was something to send, and the peer confirmed all of it.
+        Whether there was something to send, and the peer confirmed all of it. False also where a
+        file or folder could not be read, which may hold an object; what is no DICOM does not count.
 
     Raises
     ------
@@ -239,11 +242,13 @@ def send_paths(
     """
     peer = parse_address(to)
     objects = []
+    unreadable = 0
     for path in walk(paths):
         pipe = path.is_fifo()  # opening it would wait for a writer
-        found = SendResult(path, "", None, "a named pipe") if pipe else read_object(path)
+        found = SendResult(path, "", None, _PIPE) if pipe else read_object(path)
         if isinstance(found, SendResult):
             log.warning("file skipped", file=printable_name(path), reason=found.text)
+            unreadable += found.text not in _NO_OBJECT
         else:
             objects.append(path)
     results: list[SendResult] = []
@@ -258,8 +263,22 @@ def send_paths(
     failed = [result for result in results if not result.sent]
     for result in failed:
         log.error("not sent", sop_instance_uid=result.sop_instance_uid, reason=result.text)
-    log.info("sending finished", peer=to, sent=len(results) - len(failed), failed=len(failed))
-    return bool(results) and not failed
+    for text, number in _warnings(results).items():
+        log.warning("stored with a warning", status=text, objects=number)
+    log.info(
+        "sending finished",
+        peer=to,
+        sent=len(results) - len(failed),
+        failed=len(failed),
+        unreadable=unreadable,
+    )
+    return bool(results) and not failed and not unreadable
+
+
+def _warnings(results: Iterable[SendResult]) -> Counter[str]:
+    return Counter(
+        result.text for result in results if result.status is not None and is_warning(result.status)
+    )
 
 
 def _shares(files: Sequence[Path], number: int) -> list[Sequence[Path]]:

@@ -148,7 +148,11 @@ class Sweeper:
         proposals = [_for_storage(item) for item in routed]
         stacks = self._storage.stacks.reconcile(uid, proposals, now)
         for stack_id in wake_unjoined(self._storage, uid, now):
-            log.info("report to be joined with that of the cine", stack_id=stack_id)
+            log.info(
+                "report to be joined with that of the cine",
+                study_instance_uid=uid,
+                stack_id=stack_id,
+            )
         self._storage.instances.mark_assessed(study)
         self._note_arrival(uid, stacks, now)
         by_stack = {stack.id: item for stack, item in zip(stacks, routed, strict=True)}
@@ -167,7 +171,9 @@ class Sweeper:
         )
         for stack in stacks:
             if stack.pipeline is not None and (stack.created_at == now or stack.id in noted):
-                log.info("series arriving", pipeline=stack.pipeline, **_facts(stack))
+                log.info(
+                    "series arriving", pipeline=stack.pipeline, reason=stack.reason, **_ids(stack)
+                )
 
     def _tell_left_alone(self, now: datetime) -> None:
         quiet = timedelta(seconds=self._settings.completion.quiet_s)
@@ -175,7 +181,7 @@ class Sweeper:
             if all(stack.changed_at + quiet <= now for stack in stacks):
                 del self._left_alone[uid]
                 for stack in stacks:
-                    log.info("series left alone", **_facts(stack))
+                    log.info("series left alone", reason=stack.reason, **_ids(stack))
 
     def _route(self, study: ChangedStudy) -> tuple[_Routed, ...]:
         instances = {
@@ -215,11 +221,10 @@ class Sweeper:
         self._storage.jobs.enqueue(stack.id, inputs, trigger=trigger, early=decision.early, now=now)
         log.info(
             "job queued",
-            stack_id=stack.id,
-            series_instance_uids=list(stack.series_instance_uids),
             pipeline=stack.pipeline,
             instances=len(inputs),
             because=trigger,
+            **_ids(stack),
         )
 
     def _reject(self, stack: Stack, deleted: list[str], now: datetime) -> None:
@@ -228,7 +233,7 @@ class Sweeper:
             f"{len(deleted)} earlier images were deleted by retention; send the whole series again"
         )
         self._storage.stacks.reject(stack.id, reason, now)
-        log.warning("stack rejected", stack_id=stack.id, reason=reason)
+        log.warning("stack rejected", reason=reason, **_ids(stack))
 
     def _arrival(self, stack: Stack, known: _Known) -> Arrival:
         routed = known.routed[stack.id]
@@ -255,12 +260,12 @@ class Sweeper:
         return count
 
 
-def _facts(stack: Stack) -> dict[str, object]:
-    """What the log says of a stack."""
+def _ids(stack: Stack) -> dict[str, object]:
+    """How the log names a stack."""
     return {
         "stack_id": stack.id,
+        "study_instance_uid": stack.study_instance_uid,
         "series_instance_uids": list(stack.series_instance_uids),
-        "reason": stack.reason,
     }
 
 

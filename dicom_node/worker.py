@@ -95,7 +95,11 @@ class Worker:
         if job is None:
             return False
         with structlog.contextvars.bound_contextvars(
-            job_id=job.id, stack_id=job.stack_id, attempt=job.attempts
+            job_id=job.id,
+            stack_id=job.stack_id,
+            study_instance_uid=job.study_instance_uid,
+            series_instance_uids=list(job.series_instance_uids),
+            attempt=job.attempts,
         ):
             log.info("job started", pipeline=job.pipeline, because=job.trigger)
             try:

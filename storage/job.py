@@ -41,7 +41,7 @@ class Job:
 
     Attributes
     ----------
-    stack_id, study_instance_uid, pipeline, source_ae_titles
+    stack_id, study_instance_uid, series_instance_uids, pipeline, source_ae_titles
         The stack that is computed.
     inputs : tuple of JobInput
         What it is computed from.
@@ -66,6 +66,7 @@ class Job:
     id: int
     stack_id: int
     study_instance_uid: str
+    series_instance_uids: tuple[str, ...]
     pipeline: str
     source_ae_titles: tuple[str, ...]
     inputs: tuple[JobInput, ...]

@@ -22,7 +22,7 @@ from storage.results import (
     supersede,
 )
 from storage.schema import instances, job_inputs, jobs, results, stacks, studies
-from storage.stacks import input_digest, read_stack
+from storage.stacks import input_digest, read_stack, series_of
 from storage.states import JobState, ResultState, StackState
 from storage.transitions import (
     end,
@@ -311,6 +311,7 @@ class Jobs:
             id=row.id,
             stack_id=row.stack_id,
             study_instance_uid=stack.study_instance_uid,
+            series_instance_uids=tuple(sorted(series_of(connection, [stack.id])[stack.id])),
             pipeline=stack.pipeline,
             source_ae_titles=tuple(json.loads(stack.source_ae_titles)),
             inputs=self._inputs(connection, job_id),

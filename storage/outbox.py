@@ -23,6 +23,7 @@ class Delivery:
 
     id: int
     stack_id: int
+    study_instance_uid: str
     series_instance_uids: tuple[str, ...]
     destination: str
     role: str
@@ -44,8 +45,9 @@ class Outbox:
     def due(self, destination: str, now: datetime, limit: int = 50) -> tuple[Delivery, ...]:
         """Return what to attempt now, the oldest first; see `offer`."""
         query = (
-            select(outbox, results)
+            select(outbox, results, stacks.c.study_instance_uid)
             .join(results, results.c.id == outbox.c.result_id)
+            .join(stacks, stacks.c.id == results.c.stack_id)
             .where(
                 outbox.c.destination == destination,
                 outbox.c.state == DeliveryState.PENDING,
@@ -62,6 +64,7 @@ class Outbox:
             Delivery(
                 id=row[outbox.c.id],
                 stack_id=row[results.c.stack_id],
+                study_instance_uid=row[stacks.c.study_instance_uid],
                 series_instance_uids=tuple(sorted(series[row[results.c.stack_id]])),
                 destination=destination,
                 role=row[results.c.role],

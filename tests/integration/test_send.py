@@ -235,12 +235,17 @@ def test_warning_counts_as_sent_and_is_logged(tmp_path: Path) -> None:
         ("127.0.0.1", port), block=False, evt_handlers=[(evt.EVT_C_STORE, lambda _: 0xB000)]
     )
     assert server is not None
+    peer = PeerAddress("WARNER", "127.0.0.1", port)
+    files = mr_files(tmp_path, 2)
+    (result, _) = send(peer, files)
     with capture_logs() as logs:
-        (result,) = send(PeerAddress("WARNER", "127.0.0.1", port), mr_files(tmp_path, 1))
+        assert send_paths(files, str(peer), "SENDER")
     server.shutdown()
     assert result.sent
     assert result.status == 0xB000
-    assert "stored with a warning" in [line["event"] for line in logs]
+    (line,) = [line for line in logs if line["event"] == "stored with a warning"]
+    assert line["objects"] == 2
+    assert "0xB000" in line["status"]
 
 
 # `dicom-node send`
@@ -255,11 +260,15 @@ def test_folders_with_other_files(node: PeerAddress, sink: MemorySink, tmp_path:
     (tmp_path / "study" / "link").symlink_to(tmp_path)
     os.mkfifo(tmp_path / "study" / "pipe")
     with capture_logs() as logs:
-        assert send_paths([tmp_path / "study"], str(node), "SENDER")
+        assert not send_paths([tmp_path / "study"], str(node), "SENDER")
     assert sorted(sink.uids) == sorted(path.stem for path in files)
     skipped = {line["file"] for line in logs if line["event"] == "file skipped"}
     closed = {"closed"} if os.geteuid() else set()  # nothing is closed to root
     assert skipped == {"readme.txt", "empty.dcm", "broken.dcm", "link", "pipe"} | closed
+    for name in ("broken.dcm", "link"):
+        (tmp_path / "study" / name).unlink()
+    (tmp_path / "study" / "closed").rmdir()
+    assert send_paths([tmp_path / "study"], str(node), "SENDER")  # what is no DICOM is no loss
 
 
 def test_dicomdir_is_left_out(node: PeerAddress, sink: MemorySink, tmp_path: Path) -> None:

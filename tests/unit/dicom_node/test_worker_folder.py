@@ -3,6 +3,7 @@
 import time
 from dataclasses import replace
 
+from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
 
 from config.schema import Settings, StorageSettings, WorkerSettings
@@ -12,7 +13,7 @@ from pipeline.stated import completed_findings
 from storage import open_storage
 from storage.states import StackState
 from tests.unit.pipeline.result_cases import make_case
-from tests.unit.storage.conftest import SERIES, World
+from tests.unit.storage.conftest import SERIES, STUDY, World
 
 
 def test_a_job_without_scratch_folder_is_parked_with_the_reason(tmp_path):
@@ -20,7 +21,7 @@ def test_a_job_without_scratch_folder_is_parked_with_the_reason(tmp_path):
         storage=StorageSettings(folder=tmp_path / "data", refuse_free_mb=0),
         worker=WorkerSettings(max_attempts=1),
     )
-    with open_storage(settings.storage) as storage:
+    with open_storage(settings.storage) as storage, capture_logs([merge_contextvars]) as logs:
         world = World(storage, settings.storage)
         world.store("1.1")
         (stack,) = world.propose(("cine", {SERIES}))
@@ -36,6 +37,9 @@ def test_a_job_without_scratch_folder_is_parked_with_the_reason(tmp_path):
         shown = world.stack(stack)
     assert shown.state is StackState.PARKED
     assert "NotADirectoryError" in shown.reason
+    (told,) = [line for line in logs if line["event"] == "job parked for the admin"]
+    assert (told["stack_id"], told["study_instance_uid"]) == (stack.id, STUDY)
+    assert told["series_instance_uids"] == [SERIES]
 
 
 def test_the_log_names_what_is_in_doubt_and_why():
