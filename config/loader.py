@@ -3,7 +3,7 @@
 import difflib
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
@@ -34,14 +34,17 @@ def load_settings(path: Path | None, environ: Mapping[str, str] = os.environ) ->
         names each key and what is allowed.
     """
     values = _read_toml(path) if path else {}
+    in_file = frozenset(_keys(values))
     for name, value in environ.items():
         if name.startswith(ENVIRONMENT_PREFIX):
             _override(values, name, value)
     try:
         settings = Settings.model_validate(values)
     except ValidationError as error:
-        where = str(path) if path else "environment"
-        lines = [f"{where}: {_explain(detail)}" for detail in error.errors()]
+        lines = [
+            f"{_origin(detail, path, in_file, environ)}: {_explain(detail)}"
+            for detail in error.errors()
+        ]
         raise ConfigError("\n".join(lines)) from error
     return _resolve_folders(settings, path)
 
@@ -53,6 +56,32 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not a TOML file: {error}") from error
+
+
+def _keys(table: Mapping[str, Any], *above: str) -> Iterator[tuple[str, ...]]:
+    """Every key and table of a file, each by the names on the way to it."""
+    for name, value in table.items():
+        yield (*above, name)
+        if isinstance(value, dict):
+            yield from _keys(value, *above, name)
+
+
+def _origin(
+    detail: ErrorDetails,
+    path: Path | None,
+    in_file: Collection[tuple[str, ...]],
+    environ: Mapping[str, str],
+) -> str:
+    """Name what an error stands in: the variable that gives the key, else the file."""
+    location = tuple(str(step) for step in detail["loc"])
+    for name in environ:
+        if location and name.startswith(ENVIRONMENT_PREFIX):
+            given = tuple(name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__"))
+            sets_it = location[: len(given)] == given
+            makes_it = given[: len(location)] == location and location not in in_file
+            if sets_it or makes_it:
+                return f"environment: {name}"
+    return str(path) if path else "configuration"
 
 
 def _override(values: dict[str, Any], name: str, value: str) -> None:

@@ -1,6 +1,7 @@
 """`dicom-node doctor`: examine whether everything the node needs stands ready."""
 
 import os
+import re
 import shutil
 import socket
 from collections.abc import Iterator, Mapping
@@ -13,6 +14,7 @@ from config.errors import NodeError
 from config.schema import DestinationSettings, Profile, Settings
 from dicom_node.errors import PeerUnavailable
 from dicom_node.peer import PeerAddress, echo
+from dicom_node.query import try_query
 from dicom_node.serve import verified
 from storage.errors import StorageInUse, StorageUnusable
 from storage.folder import DataFolder
@@ -32,6 +34,7 @@ _OF_PROFILE: Mapping[Profile, tuple[str, ...]] = {
 
 _CONNECT_TIMEOUT_S = 5.0
 _SERVED = "served by a running node"
+_NOT_COMMERCIAL = re.compile(r"(?i)\bNC\b|non-?commercial")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,7 @@ def _checks(settings: Settings) -> Iterator[Check]:
     if folder.says != _SERVED:
         yield _port(settings)
     yield _disk(settings)
+    yield from _queries(settings)
     if not settings.destinations:
         yield Check("destinations", None, "none: results stay in the data folder")
     for destination in settings.destinations:
@@ -150,7 +154,8 @@ def _destination(destination: DestinationSettings, settings: Settings) -> Check:
     try:
         answer = echo(address, calling, classes, settings.node)
     except PeerUnavailable as error:
-        return Check(name, False, f"{error}{_why_unreachable(destination)}")
+        reason = _why_unreachable(destination.host, destination.port)
+        return Check(name, False, f"{error}{reason}")
     refused = [RESULT_CLASSES[uid] for uid in answer.refused]
     if refused:
         return Check(name, False, f"{address} answers but refuses {', '.join(refused)}")
@@ -158,11 +163,24 @@ def _destination(destination: DestinationSettings, settings: Settings) -> Check:
     return Check(name, answer.status == 0, f"{address} answers C-ECHO, accepts {accepted}")
 
 
-def _why_unreachable(destination: DestinationSettings) -> str:
+def _queries(settings: Settings) -> Iterator[Check]:
+    """Check the peers that are asked how many images a series has."""
+    for peer in settings.peers:
+        name = f"query of {peer.ae_title}"
+        try:
+            address = try_query(peer, settings.node)
+        except PeerUnavailable as error:
+            reason = _why_unreachable(peer.query_host or "", peer.query_port or 0)
+            yield Check(name, False, f"{error}{reason}")
+        else:
+            if address is not None:
+                yield Check(name, True, f"{address} answers C-FIND")
+
+
+def _why_unreachable(host: str, port: int) -> str:
     """What the network says of an address; nothing where a connection can be made."""
-    address = destination.host, destination.port
     try:
-        socket.create_connection(address, _CONNECT_TIMEOUT_S).close()
+        socket.create_connection((host, port), _CONNECT_TIMEOUT_S).close()
     except OSError as error:
         return f" ({error.strerror or error})"
     return ""
@@ -176,6 +194,7 @@ def _networks(settings: Settings) -> Iterator[Check]:
         yield Check("device", True, f"{backend.device}, {backend.precision}")
     except NodeError as error:
         yield Check("device", False, str(error))
+    not_commercial = []
     for network in settings.pipelines.networks:
         name = f"network {network.name}"
         try:
@@ -183,9 +202,14 @@ def _networks(settings: Settings) -> Iterator[Check]:
         except NodeError as error:
             yield Check(name, False, str(error))
         else:
+            if _NOT_COMMERCIAL.search(card.licence):
+                not_commercial.append(network.name)
             yield Check(
                 name,
                 True,
                 f"for {network.task}, version {card.version}, weights {card.weights_sha256[:12]} "
                 f"verified, licence {card.licence}",
             )
+    if not_commercial:
+        names = ", ".join(dict.fromkeys(not_commercial))
+        yield Check("licences", None, f"for non-commercial use only: {names}")

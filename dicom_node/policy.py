@@ -27,7 +27,6 @@ class Refusal:
     reason: str
 
 
-CALLED_AE_TITLE_UNKNOWN = Refusal(1, 1, 7, "called AE title is not ours")
 CALLING_AE_TITLE_UNKNOWN = Refusal(1, 1, 3, "calling AE title is not among the peers")
 ADDRESS_UNKNOWN = Refusal(1, 1, 3, "address is not one of this peer")
 INCOMPLETE_CONTEXT = Refusal(
@@ -36,6 +35,11 @@ INCOMPLETE_CONTEXT = Refusal(
 TOO_MANY_ASSOCIATIONS = Refusal(2, 3, 2, "too many associations are open")
 STOPPING = Refusal(2, 3, 1, "the node is stopping")
 FAULT = Refusal(2, 2, 1, "a fault in the node")
+
+
+def called_ae_title_unknown(asked: str, ours: str) -> Refusal:
+    """Return the refusal of a peer that asked for another AE title than ours."""
+    return Refusal(1, 1, 7, f"called AE title is not ours: '{asked}' instead of '{ours}'")
 
 
 class AssociationPolicy:
@@ -60,7 +64,7 @@ class AssociationPolicy:
         """Return why the association is rejected, or None when it is admitted."""
         settings = self._settings
         if settings.check_called_ae_title and request.called_ae_title != settings.ae_title:
-            return CALLED_AE_TITLE_UNKNOWN
+            return called_ae_title_unknown(request.called_ae_title, settings.ae_title)
         unknown = None if settings.accept_unknown_peers else self._unknown(request)
         if unknown:
             return unknown

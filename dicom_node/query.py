@@ -8,7 +8,7 @@ import structlog
 from pydicom.config import IGNORE
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
-from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian, generate_uid
 from pynetdicom.dimse_primitives import C_FIND
 from pynetdicom.dsutils import decode, encode
 from pynetdicom.presentation import build_context
@@ -68,6 +68,33 @@ def count_series_instances(
         log.warning("query answer not understood", peer=str(address), error=type(error).__name__)
         return None
     return max((count for count in counts if count is not None), default=None)
+
+
+def try_query(peer: PeerSettings, settings: NodeSettings) -> PeerAddress | None:
+    """Ask a peer for a series that nobody has, as `count_series_instances` does.
+
+    Returns
+    -------
+    PeerAddress or None
+        Who answered; None where the peer is not to be asked.
+
+    Raises
+    ------
+    PeerUnavailable
+        No association, C-FIND is not accepted or fails, or the answer cannot be understood.
+    """
+    if peer.query_host is None or peer.query_port is None:
+        return None
+    address = PeerAddress(peer.ae_title, peer.query_host, peer.query_port)
+    nobody = generate_uid()
+    try:
+        _find(address, settings.ae_title, _identifier(nobody, nobody), settings)
+    except PeerUnavailable:
+        raise
+    except Exception as error:  # whatever a peer answers
+        kind = type(error).__name__
+        raise PeerUnavailable(f"{address}: its answer is not understood ({kind})") from error
+    return address
 
 
 class ArchiveCounts:

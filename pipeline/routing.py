@@ -46,6 +46,10 @@ _PHASE_SENSITIVE_PASSES = frozenset({"DERIVED", "P"})
 # What may stand in a CS value (PS3.5 6.2); a sender may put anything there, and reasons are logged.
 _CODE = re.compile(r"[A-Z0-9_ ]{0,16}")
 
+# What a pattern found is told only where it spells it out: a description may name the patient.
+_TAKES_ANYTHING = re.compile(r"(\.|\]|\)|\\[A-Za-z])[*+{]")
+_LONGEST_WORD = 16
+
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
@@ -223,9 +227,9 @@ def _refusal(header: InstanceHeader, route: RouteSettings, caller: str | None) -
         excluded -= _PHASE_SENSITIVE_PASSES
     for kind in header.image_type:
         if kind.upper() in excluded:
-            return f"image type {kind} is excluded"
+            return f"image type {kind} is excluded by the {route.pipeline} route"
     if caller is not None and route.source_ae_titles and caller not in route.source_ae_titles:
-        return "its sender is not among the source AE titles of the route"
+        return f"its sender is not among the source AE titles of the {route.pipeline} route"
     return _refusal_by_description(header, route) or pictures.why_no_picture(route, header)
 
 
@@ -234,10 +238,15 @@ def _refusal_by_description(header: InstanceHeader, route: RouteSettings) -> str
     if route.undescribed_with_inversion_time and not name.strip() and _is_inverted(header):
         return None
     if not re.search(route.series_description, name):
-        return "series description and protocol name do not match the route"
-    if route.exclude_series_description and re.search(route.exclude_series_description, name):
-        return "series description or protocol name is one that the route excludes"
-    return None
+        return f"series description and protocol name do not match the {route.pipeline} route"
+    pattern = route.exclude_series_description
+    excluded = re.search(pattern, name) if pattern else None
+    if excluded is None:
+        return None
+    word = excluded[0].strip()
+    told = 0 < len(word) <= _LONGEST_WORD and not _TAKES_ANYTHING.search(pattern)
+    said = f"holds '{word}', which" if told else "is one that"
+    return f"series description or protocol name {said} the {route.pipeline} route excludes"
 
 
 def _is_inverted(header: InstanceHeader) -> bool:

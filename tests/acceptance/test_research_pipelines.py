@@ -159,4 +159,4 @@ def test_a_chest_x_ray_as_secondary_capture_is_left_alone(node, archive, tmp_pat
     uid = dcmread(capture, stop_before_pixels=True).StudyInstanceUID
     (found,) = settled(node, uid, 1)
     assert found.state is StackState.UNROUTED
-    assert "do not match the route" in found.reason
+    assert "do not match the ecg route" in found.reason

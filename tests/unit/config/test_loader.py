@@ -110,6 +110,24 @@ def test_error_names_the_key_and_what_is_allowed(tmp_path: Path, text: str, mess
         load_settings(write(tmp_path, text), {})
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "message"),
+    [
+        ("NODE__PORT", "abc", r"^environment: DICOM_NODE__NODE__PORT: node\.port = 'abc'"),
+        ("NODE__PROT", "1", r"^environment: DICOM_NODE__NODE__PROT: node\.prot: unknown key"),
+        ("NOD__PORT", "1", r"^environment: DICOM_NODE__NOD__PORT: nod: unknown key"),
+        ("PEERS", "PACS", r"^environment: DICOM_NODE__PEERS: peers = 'PACS'"),
+        ("NODE__HOST", "localhost", r"node\.toml: node\.prt: unknown key"),
+    ],
+)
+def test_a_variable_at_fault_is_named(
+    tmp_path: Path, variable: str, value: str, message: str
+) -> None:
+    path = write(tmp_path, "[node]\nprt = 1\n" if variable == "NODE__HOST" else "[node]\n")
+    with pytest.raises(ConfigError, match=message):
+        load_settings(path, {f"DICOM_NODE__{variable}": value})
+
+
 def test_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"absent\.toml: cannot be read"):
         load_settings(tmp_path / "absent.toml", {})

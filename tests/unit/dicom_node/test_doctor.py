@@ -1,6 +1,7 @@
 """What `dicom-node doctor` says of the configuration."""
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -10,6 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from pynetdicom import AE, evt
+from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind
 
 from config.schema import Settings, SiteSettings
 from dicom_node.archive import Archive
@@ -65,6 +68,52 @@ def test_says_why_an_archive_cannot_be_reached(tmp_path, capsys):
     settings = Settings(destinations=[archive], storage={"folder": tmp_path / "data"})
     assert not examine(settings)
     assert "no connection (Connection refused)" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize(
+    ("status", "mark", "says"),
+    [
+        (0x0000, "ok", "answers C-FIND"),
+        (0xA700, "FAIL", "C-FIND failed with 0xA700"),
+        (None, "FAIL", "no connection (Connection refused)"),
+    ],
+)
+def test_asks_each_peer_that_is_to_be_queried(status, mark, says, tmp_path, capsys):
+    port = free_port()
+    entity = AE("PACS")
+    entity.add_supported_context(StudyRootQueryRetrieveInformationModelFind)
+    if status is not None:
+        entity.start_server(
+            ("127.0.0.1", port),
+            block=False,
+            evt_handlers=[(evt.EVT_C_FIND, lambda _: [(status, None)])],
+        )
+    peers = [
+        {"ae_title": "PACS", "query_host": "127.0.0.1", "query_port": port},
+        {"ae_title": "SCANNER"},
+    ]
+    try:
+        examine(Settings(peers=peers, storage={"folder": tmp_path / "data"}))
+    finally:
+        entity.shutdown()
+    (line,) = [one for one in capsys.readouterr().out.splitlines() if "query of" in one]
+    assert line.startswith(f"{mark} ")
+    assert "query of PACS: PACS@127.0.0.1:" in line
+    assert says in line
+
+
+def test_says_which_networks_are_for_non_commercial_use_only(tmp_path, capsys):
+    own = registry.card("cine_unet")
+    shutil.copy(registry.WEIGHTS_FOLDER / own.weights_file, tmp_path / "own.npz")
+    write_card(replace(own, name="own", weights_file="own.npz", licence="Apache-2.0"), tmp_path)
+    settings = Settings(
+        pipelines={"cine": {"segmenter": "own"}, "lge": {"enabled": False}},
+        storage={"folder": tmp_path / "data"},
+        worker={"weights_folder": tmp_path},
+    )
+    examine(settings)
+    (line,) = [one for one in capsys.readouterr().out.splitlines() if "licences" in one]
+    assert re.fullmatch(r"note +licences: for non-commercial use only: heart_localiser", line)
 
 
 @pytest.mark.parametrize("profiles", [("full",), ("display",), ("legacy",)])

@@ -7,12 +7,12 @@ import pytest
 from config.schema import NodeSettings, PeerSettings
 from dicom_node.policy import (
     ADDRESS_UNKNOWN,
-    CALLED_AE_TITLE_UNKNOWN,
     CALLING_AE_TITLE_UNKNOWN,
     TOO_MANY_ASSOCIATIONS,
     AssociationPolicy,
     AssociationRequest,
     Refusal,
+    called_ae_title_unknown,
 )
 
 REQUEST = AssociationRequest("SCANNER", "NODE", "10.1.2.3", 0)
@@ -62,7 +62,9 @@ def test_unknown_peers_are_admitted_when_told_so() -> None:
 
 def test_called_ae_title() -> None:
     other = replace(REQUEST, called_ae_title="OTHER")
-    assert decide(other) is CALLED_AE_TITLE_UNKNOWN
+    refusal = decide(other)
+    assert refusal == called_ae_title_unknown("OTHER", "NODE")
+    assert refusal.reason.endswith("'OTHER' instead of 'NODE'")
     assert decide(other, check_called_ae_title=False) is None
 
 
@@ -77,6 +79,10 @@ def test_codes_of_the_standard() -> None:
     """PS3.8 table 9-21: permanent and transient, by the service user and the provider."""
     codes = [
         (refusal.result, refusal.source, refusal.diagnostic)
-        for refusal in (CALLED_AE_TITLE_UNKNOWN, CALLING_AE_TITLE_UNKNOWN, TOO_MANY_ASSOCIATIONS)
+        for refusal in (
+            called_ae_title_unknown("A", "B"),
+            CALLING_AE_TITLE_UNKNOWN,
+            TOO_MANY_ASSOCIATIONS,
+        )
     ]
     assert codes == [(1, 1, 7), (1, 1, 3), (2, 3, 2)]

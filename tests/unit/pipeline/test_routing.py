@@ -156,26 +156,32 @@ def test_enhanced_instance_is_a_stack() -> None:
         ({"written_by_node": True}, "a result this node wrote"),
         ({"sop_class_uid": "1.2.840.10008.5.1.4.1.1.7"}, "no image of a kind the node measures"),
         ({"modality": "CT"}, "modality 'CT' is not routed"),
-        ({"image_type": ("derived", "PRIMARY")}, "image type derived is excluded"),
+        (
+            {"image_type": ("derived", "PRIMARY")},
+            "image type derived is excluded by the cine route",
+        ),
         ({"image_type": ("ORIGINAL", "PRIMARY", "P")}, "image type P is excluded"),
         ({"image_type": ("ORIGINAL", "PRIMARY", "VELOCITY MAP")}, "VELOCITY MAP is excluded"),
         ({"modality": "DOE^JOHN"}, "modality 'unknown' is not routed"),
-        ({"series_description": "cine 4CH"}, "name is one that the route excludes"),
-        ({"protocol_name": "Localizer"}, "name is one that the route excludes"),
+        ({"series_description": "cine 4CH"}, "name holds '4CH', which the cine route excludes"),
+        ({"protocol_name": "Localizer"}, "name holds 'Loc', which the cine route excludes"),
     ],
 )
 def test_header_rules(change: dict[str, object], words: str) -> None:
     left_alone(stack(**change), words)
 
 
-def test_no_reason_quotes_a_description() -> None:
-    route = RouteSettings(pipeline="cine", exclude_series_description=".*")
-    assert "DOE" not in only(stack(series_description="SAX DOE^JOHN"), (route,)).reason
+@pytest.mark.parametrize("pattern", [".*", r"SAX \w+", "[A-Z ^]{3,}", r"SAX (\S)+", r"S(.)+N"])
+def test_no_reason_quotes_a_description(pattern: str) -> None:
+    route = RouteSettings(pipeline="cine", exclude_series_description=pattern)
+    reason = only(stack(series_description="SAX DOE^JOHN"), (route,)).reason
+    assert "DOE" not in reason
+    assert "is one that the cine route excludes" in reason
 
 
 def test_description_is_not_demanded_and_may_be() -> None:
     wanted = RouteSettings(pipeline="cine", series_description="(?i)sax")
-    assert only(stack(), (wanted,)).reason.endswith("do not match the route")
+    assert only(stack(), (wanted,)).reason.endswith("do not match the cine route")
     assert only(stack(series_description="cine SAX"), (wanted,)).pipeline == "cine"
     assert only(stack(protocol_name="cine_sax"), (wanted,)).pipeline == "cine"
 
@@ -187,7 +193,7 @@ def test_first_matching_route_wins_and_every_refusal_is_told() -> None:
     assert only(stack(), (narrow, wide)).pipeline == "wide"
     assert only(stack(series_description="sax"), (narrow, wide)).pipeline == "narrow"
     assert only(stack(), (narrow, other)).reason == (
-        "left alone: series description and protocol name do not match the route; "
+        "left alone: series description and protocol name do not match the narrow route; "
         "modality 'MR' is not routed"
     )
     assert only(stack(), ()).reason == "left alone: no route is configured"
