@@ -63,15 +63,15 @@ def decide(
         Quiet and settle times, fewest slices.
     """
     if grid is not None and _as_declared(grid, arrival):
-        return Decision(True, "declared count arrived")
-    quiet_until = arrival.last_received + timedelta(seconds=settings.quiet_s)
+        return Decision(True, "as many images came as were declared")
+    quiet_until = quiet_from(arrival, settings)
     if now >= quiet_until:
-        return Decision(True, "quiet")
+        return Decision(True, _quiet(settings))
     if grid is not None and settings.early_start and _evidently_whole(grid, arrival, settings):
         settled = arrival.last_released
         if settled is not None and now >= settled + timedelta(seconds=settings.settle_s):
-            return Decision(True, "released and without a hole", early=True)
-    return Decision(False, f"more instances, or quiet until {quiet_until:%H:%M:%S} UTC")
+            return Decision(True, "the transfer ended and no slice or phase is missing", early=True)
+    return Decision(False, waiting_for("more images", quiet_until))
 
 
 def decide_case(
@@ -85,15 +85,29 @@ def decide_case(
         Nothing more can be expected of it: then it starts soon after its release, else it waits
         until it stayed quiet.
     """
-    quiet_until = arrival.last_received + timedelta(seconds=settings.quiet_s)
+    quiet_until = quiet_from(arrival, settings)
     if now >= quiet_until:
-        return Decision(True, "quiet")
+        return Decision(True, _quiet(settings))
     released = arrival.last_released
     if whole and settings.early_start and released is not None:
         settled = now >= released + timedelta(seconds=settings.settle_s)
         if settled and not (arrival.still_open or arrival.aborted):
-            return Decision(True, "released and nothing is missing")
-    return Decision(False, f"more instances, or quiet until {quiet_until:%H:%M:%S} UTC")
+            return Decision(True, "the transfer ended and nothing is missing")
+    return Decision(False, waiting_for("more images", quiet_until))
+
+
+def quiet_from(arrival: Arrival, settings: CompletionSettings) -> datetime:
+    """When a stack has been quiet for long enough, if nothing more comes."""
+    return arrival.last_received + timedelta(seconds=settings.quiet_s)
+
+
+def waiting_for(what: str, quiet_until: datetime) -> str:
+    """Say what a stack waits for, and until when at the latest."""
+    return f"{what}, or until nothing came by {quiet_until:%H:%M:%S} UTC"
+
+
+def _quiet(settings: CompletionSettings) -> str:
+    return f"nothing more came for {settings.quiet_s:g} s"
 
 
 def _as_declared(grid: Grid, arrival: Arrival) -> bool:

@@ -109,12 +109,12 @@ class Node:
         now = datetime.now(UTC)
         self._storage.instances.close_lost_associations(now)
         self._storage.outbox.drop_outdated("a newer version of an image came", now)
-        lost = self._storage.jobs.recover(self._settings.worker.max_attempts, now, all_running=True)
+        self._storage.jobs.recover(self._settings.worker.max_attempts, now, all_running=True)
         log.info(
             "node starts",
             version=SOFTWARE_VERSION,
             folder=str(self._settings.storage.folder),
-            jobs_recovered=lost,
+            jobs_recovered=self._storage.jobs_lost,
             stacks_unfinished=sum(
                 entry.stack.state in UNFINISHED_STACK_STATES
                 for entry in self._storage.overview.stacks()

@@ -273,7 +273,7 @@ def _stack_lines(stack: StackStatus, zone: ZoneInfo) -> Iterator[str]:
         yield f"{_INDENT}runs again when the node starts"
         return
     completed = stack.state is StackState.COMPLETED
-    yield f"{_INDENT}{'started when ' if completed else ''}{escape(stack.reason)}"
+    yield f"{_INDENT}{'started: ' if completed else ''}{escape(stack.reason)}"
     if not completed or stack.findings is None:
         return
     told = stack.findings.classification

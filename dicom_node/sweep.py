@@ -13,7 +13,14 @@ import structlog
 
 from config.errors import TransientError
 from config.schema import CompletionSettings, Settings
-from dicom_node.completion import Arrival, Decision, decide, decide_case
+from dicom_node.completion import (
+    Arrival,
+    Decision,
+    decide,
+    decide_case,
+    quiet_from,
+    waiting_for,
+)
 from dicom_node.joining import wake_unjoined
 from pipeline.assemble import grid_of
 from pipeline.errors import Rejection
@@ -31,6 +38,8 @@ from storage.stacks import Stack, StackProposal
 from storage.states import StackState
 
 log = structlog.get_logger()
+
+_MORE_SLICES = "more slices (the first or the last shows the left ventricle)"
 
 CountInArchive = Callable[[str, str], int | None]
 
@@ -202,12 +211,13 @@ class Sweeper:
             return
         decision = _decided(routed, arrival, now, self._settings.completion)
         if not decision.ready:
-            reason = f"waits for {decision.trigger}"
-            if stack.reason != reason:
-                self._storage.stacks.set_reason(stack.id, reason)
+            self._note_wait(stack, decision.trigger)
             return
         if decision.early and stack.deferred_input_digest == stack.input_digest:
-            return  # the same instances were looked at: the stack ends inside the ventricle
+            # The same instances were looked at: the stack ends inside the ventricle.
+            quiet = quiet_from(arrival, self._settings.completion)
+            self._note_wait(stack, waiting_for(_MORE_SLICES, quiet))
+            return
         deleted = [item.sop_instance_uid for item in routed.instances if item.path is None]
         if deleted:
             self._reject(stack, deleted, now)
@@ -226,6 +236,11 @@ class Sweeper:
             because=trigger,
             **_ids(stack),
         )
+
+    def _note_wait(self, stack: Stack, what: str) -> None:
+        reason = f"waits for {what}"
+        if stack.reason != reason:
+            self._storage.stacks.set_reason(stack.id, reason)
 
     def _reject(self, stack: Stack, deleted: list[str], now: datetime) -> None:
         """Reject a stack that grew after retention deleted its first images."""

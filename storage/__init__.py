@@ -1,6 +1,6 @@
 """Storage: the instance store, stacks, jobs, results and the outbox."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
@@ -23,7 +23,7 @@ __all__ = ["Storage", "StorageFull", "StorageInUse", "open_storage"]
 
 @dataclass(frozen=True, slots=True)
 class Storage:
-    """Everything the node remembers."""
+    """Everything the node remembers; `jobs_lost` ran when the last process ended without a stop."""
 
     folder: DataFolder
     database: Database
@@ -34,6 +34,7 @@ class Storage:
     retention: Retention
     overview: Overview
     replays: Replays
+    jobs_lost: int = 0
 
     def pull_back(self, now: datetime) -> int:
         """Bring times that lie in the future back to `now`; see `storage.clock`."""
@@ -111,5 +112,6 @@ def open_storage(settings: StorageSettings, *, read_only: bool = False) -> Stora
     if not read_only:
         now = datetime.now(UTC)
         storage.instances.close_lost_associations(now)
-        storage.jobs.release_expired(now, all_running=True)
+        lost = storage.jobs.release_expired(now, all_running=True)
+        return replace(storage, jobs_lost=lost)
     return storage

@@ -37,7 +37,7 @@ from storage.transitions import (
     show,
 )
 
-UNCHANGED = ", and came to the same results as before"
+UNCHANGED = "; it came to the same results as before"
 _SHOWN = {JobState.QUEUED: StackState.QUEUED, JobState.RUNNING: StackState.RUNNING}
 
 

@@ -48,7 +48,7 @@ class OutboxOverview:
     dropped_because : mapping of str to int
         The dropped ones by reason: a newer result, another identity of the patient.
     oldest_pending, next_attempt : datetime or None
-        When the oldest pending one was made, and when one is tried next (aware UTC).
+        When the oldest result of the pending ones was made, and when one is tried next (aware UTC).
     last_error : str
         Of the latest delivery that is not settled; empty when there is none.
     """
@@ -193,10 +193,11 @@ def _deliveries() -> Select[Any]:
             func.count().filter(outbox.c.state == DeliveryState.SENT).label("sent"),
             func.count().filter(outbox.c.state == DeliveryState.PARKED).label("parked"),
             func.count().filter(outbox.c.state == DeliveryState.DROPPED).label("dropped"),
-            func.min(outbox.c.created_at).filter(pending).label("oldest_pending"),
+            func.min(results.c.created_at).filter(pending).label("oldest_pending"),
             func.min(outbox.c.next_attempt_at).filter(pending).label("next_attempt"),
             func.max(case((unsettled, outbox.c.id))).label("latest"),
         )
+        .join(results, results.c.id == outbox.c.result_id)
         .group_by(outbox.c.destination)
         .subquery()
     )

@@ -159,7 +159,9 @@ def refuse_uncovered(case: Case) -> None:
         The first or the last slice shows the LV, so more slices are probably on their way.
     """
     if case.relevance is not None and not all(ends_covered(case.relevance)):
-        raise NotYetCovered("an end slice of the stack shows the left ventricle")
+        raise NotYetCovered(
+            "the first or the last slice shows the left ventricle: more are expected"
+        )
 
 
 def middle_slices(relevance: Relevance) -> list[int]:

@@ -1,6 +1,7 @@
 """However a study arrives: the same results, and one current set of them in the archive."""
 
 import random
+import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -32,7 +33,8 @@ from tests.acceptance.studies import (
 from tests.integration.peers import Orthanc
 
 SEED = 7
-EARLY, QUIET = "released and without a hole", "quiet"
+EARLY = "the transfer ended and no slice or phase is missing"
+QUIET = "nothing more came for 5 s"
 Sender = Callable[[Sequence[Path], RunningNode], None]
 
 
@@ -168,6 +170,13 @@ def test_half_a_study_waits_for_its_other_half(
     (stack,) = routed(other.status(), study.uid)
     assert stack.state is StackState.WAITING
     assert stack.findings is None
+    (stack,) = routed(
+        other.wait_for(lambda status: "more slices" in routed(status, study.uid)[0].reason),
+        study.uid,
+    )
+    assert re.fullmatch(
+        r"waits for more slices .* or until nothing came by \d\d:\d\d:\d\d UTC", stack.reason
+    )
     storescu(study.of_slices(6, study.slices), other.address)
     whole = other.wait_settled(study.uid)
     assert whole.generation == 1

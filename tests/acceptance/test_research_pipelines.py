@@ -92,7 +92,7 @@ def test_waveform_and_sheet_of_an_ecg_come_back_as_reports(node, archive, tmp_pa
     uid = send(node, write_ecg_study(tmp_path / "ecg", 5))
     found = settled(node, uid, 2)
     assert {one.state for one in found} == {StackState.COMPLETED}
-    assert {one.reason for one in found} == {"released and nothing is missing"}
+    assert {one.reason for one in found} == {"the transfer ended and nothing is missing"}
     reports = of_class(returned(archive, uid), SR)
     expected = coded_class("ecg", "history_of_infarction").code.value
     assert [finding(report) for report in reports] == [expected] * 2
@@ -108,7 +108,7 @@ def test_stress_and_rest_come_back_as_one_report_without_waiting_for_quiet(node,
         storescu([path], node.address)
     (found,) = settled(node, uid, 1)
     assert found.state is StackState.COMPLETED
-    assert found.reason == "released and nothing is missing"
+    assert found.reason == "the transfer ended and nothing is missing"
     assert len(found.series_instance_uids) == 2
     (report,) = of_class(returned(archive, uid), SR)
     assert finding(report) == coded_class("spect", "infarction").code.value
@@ -121,7 +121,7 @@ def test_rest_alone_is_withheld_after_the_quiet_time_until_stress_comes(node, ar
     stress, rest = sorted(truth.parent.glob("*.dcm"))
     storescu([rest], node.address)
     (alone,) = settled(node, uid, 1)
-    assert alone.reason == "quiet"
+    assert alone.reason.startswith("nothing more came for ")
     assert alone.findings.classification.withheld == "no stress series"
     (report,) = of_class(returned(archive, uid), SR)
     assert report.CompletionFlag == "PARTIAL"

@@ -161,7 +161,8 @@ def test_a_case_that_is_not_released_waits_for_quiet(changes: dict[str, object])
     waiting = arrival(**changes)
     assert not decide_case(waiting, NOW, SETTINGS, whole=True).ready
     assert (
-        decide_case(waiting, NOW + timedelta(seconds=60), SETTINGS, whole=True).trigger == "quiet"
+        decide_case(waiting, NOW + timedelta(seconds=60), SETTINGS, whole=True).trigger
+        == "nothing more came for 60 s"
     )
 
 

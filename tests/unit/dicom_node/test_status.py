@@ -199,7 +199,7 @@ def test_a_completed_stack_stands_with_what_is_to_be_looked_at(
     world.storage.jobs.finish(world.claim(), [], [], findings.model_dump_json(), world.now)
     text = shown(settings, capsys)
     assert "research only: normal, probability 0.90\n" in text
-    assert "started when quiet\n" in text
+    assert "started: quiet\n" in text
     assert "review: 2 images missing\n" in text
     assert "withheld: no basal slice\n" in text
     assert "all is well" not in text
@@ -241,6 +241,15 @@ def test_a_completed_study_of_which_the_archive_has_nothing_stands_as_not_delive
     assert line in shown(settings, capsys)
     world.deliver()
     assert line not in shown(settings, capsys)
+
+
+def test_what_is_pushed_again_is_as_old_as_before(settings: Settings, world: World) -> None:
+    world.complete("1.1")
+    age = datetime.now(UTC) - world.now
+    world.later(days=1)
+    world.store("1.1")
+    (box,) = read_status(settings).outbox
+    assert box.oldest_pending_s == pytest.approx(age.total_seconds(), abs=60)
 
 
 def test_a_parked_delivery_stands_with_the_study_to_push_again(

@@ -119,6 +119,23 @@ def test_a_release_starts_a_stack_that_did_not_change(world: World) -> None:
     assert world.stack().state is StackState.QUEUED
 
 
+def test_a_stack_that_looks_cut_off_says_what_it_waits_for_and_until_when(world: World) -> None:
+    world.store(cine())
+    world.sweep()
+    world.end(world.association)
+    world.sweep(2 * SECOND)
+    job = world.storage.jobs.claim(60, world.now)
+    assert job is not None
+    world.storage.jobs.defer(job, "the last slice shows the left ventricle", world.now)
+    world.sweep()
+    assert world.stack().reason == (
+        "waits for more slices (the first or the last shows the left ventricle),"
+        f" or until nothing came by {datetime(2026, 1, 1, 12, tzinfo=UTC) + QUIET:%H:%M:%S} UTC"
+    )
+    world.sweep(QUIET)
+    assert world.stack().reason == f"nothing more came for {QUIET.total_seconds():g} s"
+
+
 # Faults
 
 

@@ -235,6 +235,7 @@ def test_after_a_crash_running_jobs_go_back_at_once_and_the_attempt_counts(world
     world.enqueue(stack)
     world.claim()
     after = reopened(world)
+    assert after.storage.jobs_lost == 1
     assert after.stack(stack).state is StackState.QUEUED
     assert after.claim().attempts == 2
     after.storage.close()

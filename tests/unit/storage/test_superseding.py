@@ -131,7 +131,7 @@ def test_the_same_result_again_keeps_its_identity_and_is_delivered_again(world):
     after = world.stack(stack)
     assert (after.generation, after.result_seed) == first
     assert after.state is StackState.COMPLETED
-    assert after.reason == "quiet, and came to the same results as before"
+    assert after.reason == "quiet; it came to the same results as before"
     (delivery,) = due(world)
     assert delivery.path.read_bytes() == b"2.25.1"
     world.deliver()
