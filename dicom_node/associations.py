@@ -14,10 +14,12 @@ import structlog
 from pydicom.uid import UID
 from pynetdicom import evt
 from pynetdicom.association import Association
+from pynetdicom.pdu import A_ASSOCIATE_RQ
 from pynetdicom.pdu_primitives import A_ASSOCIATE
 
 from dicom_node.encoded import is_valid_uid, printable_uid
 from dicom_node.policy import (
+    EVEN_CONTEXT_ID,
     FAULT,
     INCOMPLETE_CONTEXT,
     STOPPING,
@@ -110,6 +112,7 @@ class Associations:
         self._longest_message = longest_message
         self._connected: WeakSet[Association] = WeakSet()
         self._first_pdu: WeakKeyDictionary[Association, bytes] = WeakKeyDictionary()
+        self._even: WeakSet[Association] = WeakSet()
         self._sessions: dict[Association, Session] = {}
         self._lock = threading.Lock()
         self._closing = False
@@ -211,6 +214,8 @@ class Associations:
         contexts = request.presentation_context_definition_list
         if not all(context.abstract_syntax and context.transfer_syntax for context in contexts):
             return INCOMPLETE_CONTEXT
+        if association in self._even:
+            return EVEN_CONTEXT_ID
         with self._lock:
             if self._closing:
                 return STOPPING
@@ -235,6 +240,8 @@ class Associations:
         )
 
     def _on_pdu(self, event: evt.Event) -> None:
+        if isinstance(event.pdu, A_ASSOCIATE_RQ):
+            self._mend(event.assoc, event.pdu)
         session = self._sessions.get(event.assoc)
         if session is None:
             return
@@ -247,6 +254,14 @@ class Associations:
                 **asdict(session.caller),
             )
             _abort(event.assoc, session)
+
+    def _mend(self, association: Association, request: A_ASSOCIATE_RQ) -> None:
+        """Make even context ids odd, at which pynetdicom loses its thread; it is rejected later."""
+        for context in request.presentation_context:
+            context_id = context.presentation_context_id or 0
+            if context_id % 2 == 0:
+                context.presentation_context_id = context_id + 1
+                self._even.add(association)
 
     def _on_released(self, event: evt.Event) -> None:
         self._end(event.assoc, released=True)

@@ -32,6 +32,7 @@ ADDRESS_UNKNOWN = Refusal(1, 1, 3, "address is not one of this peer")
 INCOMPLETE_CONTEXT = Refusal(
     1, 1, 1, "a presentation context lacks its abstract or transfer syntax"
 )
+EVEN_CONTEXT_ID = Refusal(1, 1, 1, "a presentation context has an even id (PS3.8 9.3.2.2)")
 TOO_MANY_ASSOCIATIONS = Refusal(2, 3, 2, "too many associations are open")
 STOPPING = Refusal(2, 3, 1, "the node is stopping")
 FAULT = Refusal(2, 2, 1, "a fault in the node")

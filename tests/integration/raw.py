@@ -112,9 +112,13 @@ ABSTRACT = item(0x30, MR.encode())
 TRANSFER = item(0x40, str(ExplicitVRLittleEndian).encode())
 
 
-def associate_request(node: PeerAddress, syntaxes: bytes = ABSTRACT + TRANSFER) -> bytes:
+def associate_request(
+    node: PeerAddress, syntaxes: bytes = ABSTRACT + TRANSFER, ids: bytes = b"\1"
+) -> bytes:
+    """Write an A-ASSOCIATE-RQ with a presentation context of these syntaxes for each id."""
     user = item(0x51, (16384).to_bytes(4, "big")) + item(0x52, b"1.2.3")
     titles = node.ae_title.ljust(16).encode() + b"RAW".ljust(16)
     content = b"\0\1\0\0" + titles + bytes(32) + item(0x10, b"1.2.840.10008.3.1.1.1")
-    content += item(0x20, b"\1\0\0\0" + syntaxes) + item(0x50, user)
+    content += b"".join(item(0x20, bytes([one, 0, 0, 0]) + syntaxes) for one in ids)
+    content += item(0x50, user)
     return b"\1\0" + len(content).to_bytes(4, "big") + content

@@ -429,6 +429,21 @@ def test_the_log_says_why_a_request_cannot_be_read(
     assert str(line["reason"]).startswith(reason)
 
 
+@pytest.mark.parametrize("ids", [b"\0", b"\2", b"\1\2", b"\2\3"], ids=str)
+def test_a_request_with_an_even_context_id_is_rejected(ids: bytes, node: PeerAddress) -> None:
+    request = associate_request(node, ids=ids)
+    with (
+        capture_logs() as logs,
+        socket.create_connection((node.host, node.port), timeout=5) as sender,
+    ):
+        sender.sendall(request)
+        assert sender.recv(10) == b"\3\0\0\0\0\4\0\1\1\1"
+    (line,) = [line for line in logs if line["event"] == "association rejected"]
+    assert (line["calling_ae_title"], line["address"]) == ("RAW", "127.0.0.1")
+    assert "even id" in line["reason"]
+    assert "thread ended by a fault" not in [line["event"] for line in logs]
+
+
 @pytest.mark.parametrize("syntaxes", [ABSTRACT, TRANSFER], ids=["no transfer", "no abstract"])
 def test_a_request_with_half_a_context_is_rejected(syntaxes: bytes, node: PeerAddress) -> None:
     with (
