@@ -2,6 +2,7 @@
 
 import multiprocessing
 import shutil
+import signal
 import threading
 import time
 from collections.abc import Sequence
@@ -224,6 +225,9 @@ class Worker:
                 initializer=start_process,
                 initargs=(self._settings,),
             )
+            # The process inherits it: who signals the whole group leaves it to the node, which
+            # puts the job back. After the executor was made, since making it lifts such a block.
+            signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT))
         return self._executor
 
     def _end_process(self) -> None:

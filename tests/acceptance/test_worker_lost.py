@@ -87,6 +87,24 @@ def test_a_worker_that_dies_costs_an_attempt(
     assert len(worker_processes(node)) == 1
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_to_the_whole_group_costs_no_attempt(
+    number: signal.Signals, archive: Orthanc, start_node: StartNode, tmp_path: Path
+) -> None:
+    """As systemd or a terminal (Ctrl-C) sends it: the node decides what becomes of a job."""
+    node = start_node([archive.address], completion=COMPLETION, worker={"threads": 1})
+    study = small_study(tmp_path / "study", 216, **TINY)
+    storescu(study.files, node.address)
+    signal_worker(node, study.uid, 1, signal.SIGCONT)  # it is there
+    os.killpg(node.pid, number)
+    assert node.stop() == 0
+    assert len(node.log("job put back: the node stops")) == 1
+    assert node.log("job failed, will be tried again") == []
+    (left,) = routed(node.status(), study.uid)
+    assert (left.state, left.attempts) == (StackState.QUEUED, 0)
+    assert not node.status().node_runs
+
+
 def test_a_job_that_outlasts_its_limit_costs_an_attempt(
     archive: Orthanc, start_node: StartNode, tmp_path: Path
 ) -> None:
