@@ -1,6 +1,5 @@
 """The command line `dicom-node`. Each command imports what it needs, so that all start fast."""
 
-import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -214,10 +213,13 @@ def doctor(config: NeededConfig) -> None:
 
 @config_app.command("show")
 def config_show(config: ConfigOption = None) -> None:
-    """Print the settings in force: file, environment and defaults together."""
+    """Print the settings in force, as TOML: file, environment and defaults together."""
+    import tomli_w
+
     from config.loader import load_settings
 
-    typer.echo(json.dumps(load_settings(config).model_dump(mode="json"), indent=2))
+    given = load_settings(config).model_dump(mode="json", exclude_none=True)  # TOML has no null
+    typer.echo(tomli_w.dumps(given), nl=False)
 
 
 @phantom_app.command("cine")
