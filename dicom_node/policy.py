@@ -1,7 +1,7 @@
 """Who may open an association to the node. Pure decisions; codes of PS3.8 section 9.3.4."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from config.schema import NodeSettings, PeerSettings
@@ -27,6 +27,7 @@ class Refusal:
     reason: str
 
 
+CALLED_AE_TITLE_UNKNOWN = Refusal(1, 1, 7, "called AE title is not ours")
 CALLING_AE_TITLE_UNKNOWN = Refusal(1, 1, 3, "calling AE title is not among the peers")
 ADDRESS_UNKNOWN = Refusal(1, 1, 3, "address is not one of this peer")
 INCOMPLETE_CONTEXT = Refusal(
@@ -36,11 +37,6 @@ EVEN_CONTEXT_ID = Refusal(1, 1, 1, "a presentation context has an even id (PS3.8
 TOO_MANY_ASSOCIATIONS = Refusal(2, 3, 2, "too many associations are open")
 STOPPING = Refusal(2, 3, 1, "the node is stopping")
 FAULT = Refusal(2, 2, 1, "a fault in the node")
-
-
-def called_ae_title_unknown(asked: str, ours: str) -> Refusal:
-    """Return the refusal of a peer that asked for another AE title than ours."""
-    return Refusal(1, 1, 7, f"called AE title is not ours: '{asked}' instead of '{ours}'")
 
 
 class AssociationPolicy:
@@ -65,7 +61,9 @@ class AssociationPolicy:
         """Return why the association is rejected, or None when it is admitted."""
         settings = self._settings
         if settings.check_called_ae_title and request.called_ae_title != settings.ae_title:
-            return called_ae_title_unknown(request.called_ae_title, settings.ae_title)
+            titles = f"'{request.called_ae_title}' instead of '{settings.ae_title}'"
+            reason = f"{CALLED_AE_TITLE_UNKNOWN.reason}: {titles}"
+            return replace(CALLED_AE_TITLE_UNKNOWN, reason=reason)
         unknown = None if settings.accept_unknown_peers else self._unknown(request)
         if unknown:
             return unknown

@@ -248,7 +248,7 @@ def _write_synced(path: Path, content: bytes) -> None:
 def _exclusive_lock(path: Path) -> int:
     """Take the lock of the folder; the kernel lets go of it however this process ends.
 
-    It is two: flock, which versions up to 0.5 take alone, and one that others can ask for without
+    It is two: flock, which earlier versions take alone, and one that others can ask for without
     taking it (F_OFD_GETLK), so that no look at the folder keeps a node from starting.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)

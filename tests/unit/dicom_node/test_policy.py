@@ -7,12 +7,12 @@ import pytest
 from config.schema import NodeSettings, PeerSettings
 from dicom_node.policy import (
     ADDRESS_UNKNOWN,
+    CALLED_AE_TITLE_UNKNOWN,
     CALLING_AE_TITLE_UNKNOWN,
     TOO_MANY_ASSOCIATIONS,
     AssociationPolicy,
     AssociationRequest,
     Refusal,
-    called_ae_title_unknown,
 )
 
 REQUEST = AssociationRequest("SCANNER", "NODE", "10.1.2.3", 0)
@@ -62,9 +62,8 @@ def test_unknown_peers_are_admitted_when_told_so() -> None:
 
 def test_called_ae_title() -> None:
     other = replace(REQUEST, called_ae_title="OTHER")
-    refusal = decide(other)
-    assert refusal == called_ae_title_unknown("OTHER", "NODE")
-    assert refusal.reason.endswith("'OTHER' instead of 'NODE'")
+    reason = "called AE title is not ours: 'OTHER' instead of 'NODE'"
+    assert decide(other) == replace(CALLED_AE_TITLE_UNKNOWN, reason=reason)
     assert decide(other, check_called_ae_title=False) is None
 
 
@@ -80,7 +79,7 @@ def test_codes_of_the_standard() -> None:
     codes = [
         (refusal.result, refusal.source, refusal.diagnostic)
         for refusal in (
-            called_ae_title_unknown("A", "B"),
+            CALLED_AE_TITLE_UNKNOWN,
             CALLING_AE_TITLE_UNKNOWN,
             TOO_MANY_ASSOCIATIONS,
         )
