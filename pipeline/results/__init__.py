@@ -68,8 +68,6 @@ def _added(basis: ResultBasis, profiles: Collection[Profile]) -> Iterator[Result
 
         yield from write_display(basis)
     if is_wanted(PDF_ROLE, profiles):
-        from pipeline.results.page import encapsulated_pdf, secondary_capture
+        from pipeline.results.page import write_page
 
-        if is_wanted(PAGE_ROLE, profiles):
-            yield secondary_capture(basis)
-        yield encapsulated_pdf(basis)
+        yield from write_page(basis, with_image=is_wanted(PAGE_ROLE, profiles))

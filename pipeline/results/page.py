@@ -43,14 +43,25 @@ FREE_SHARE = 0.16
 _WHY_FREE = "The space above is left free for what viewers write over an image."
 
 
-def secondary_capture(basis: ResultBasis) -> ResultObject:
-    """Write the page as an RGB image, role ``page``; the identity of the patient is burned in."""
+def write_page(basis: ResultBasis, *, with_image: bool = True) -> tuple[ResultObject, ...]:
+    """Write the page, drawn once: as an image, role ``page``, where that is wanted; as a PDF.
+
+    The image comes first.
+    """
+    with draw_sheet(basis) as figure:
+        content, page = page_pdf(figure), page_rgb(figure) if with_image else None
+    image = () if page is None else (_secondary_capture(basis, page),)
+    return (*image, _encapsulated_pdf(basis, content))
+
+
+def _secondary_capture(basis: ResultBasis, page: UInt8) -> ResultObject:
+    """Make the page [y, x, 3] an RGB image; the identity of the patient is burned in."""
     identity = identify(PAGE_ROLE, basis)
     dataset = _document(basis, identity, SecondaryCaptureImageStorage, "OT", 0)
     dataset.ImageType = ["DERIVED", "SECONDARY"]
     dataset.BodyPartExamined = "HEART"
     dataset.PatientOrientation = ""
-    pixels = with_free_top(page_rgb(basis))
+    pixels = with_free_top(page)
     dataset.Rows, dataset.Columns = pixels.shape[:2]
     dataset.SamplesPerPixel = 3
     dataset.PhotometricInterpretation = "RGB"
@@ -62,11 +73,10 @@ def secondary_capture(basis: ResultBasis) -> ResultObject:
     return finished(dataset, identity, basis)
 
 
-def encapsulated_pdf(basis: ResultBasis) -> ResultObject:
-    """Write the page as a PDF of one A4 sheet, role ``pdf``."""
+def _encapsulated_pdf(basis: ResultBasis, content: bytes) -> ResultObject:
+    """Make the PDF of the page, one A4 sheet, an object."""
     identity = identify(PDF_ROLE, basis)
     dataset = _document(basis, identity, EncapsulatedPDFStorage, "DOC", 1)
-    content = page_pdf(basis)
     dataset.AcquisitionDateTime = ""
     dataset.DocumentTitle = _TITLE
     dataset.ConceptNameCodeSequence = [coded(_REPORT)]
@@ -79,11 +89,10 @@ def encapsulated_pdf(basis: ResultBasis) -> ResultObject:
     return finished(dataset, identity, basis)
 
 
-def page_rgb(basis: ResultBasis) -> UInt8:
-    """Draw the page as pixels, uint8 [y, x, 3]."""
-    with draw_sheet(basis) as figure:
-        figure.set_dpi(_DPI)
-        return _pixels(figure)
+def page_rgb(figure: "Figure") -> UInt8:
+    """Pixels of a page, uint8 [y, x, 3]."""
+    figure.set_dpi(_DPI)
+    return _pixels(figure)
 
 
 def _pixels(figure: "Figure") -> UInt8:
@@ -94,11 +103,10 @@ def _pixels(figure: "Figure") -> UInt8:
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()  # type: ignore[no-untyped-call]
 
 
-def page_pdf(basis: ResultBasis) -> bytes:
-    """Draw the page as a PDF of one A4 sheet; equal results give equal bytes."""
+def page_pdf(figure: "Figure") -> bytes:
+    """PDF of a page, one A4 sheet; equal pages give equal bytes."""
     content = io.BytesIO()
-    with draw_sheet(basis) as figure:
-        figure.savefig(content, format="pdf", metadata={"Title": _TITLE, "CreationDate": None})
+    figure.savefig(content, format="pdf", metadata={"Title": _TITLE, "CreationDate": None})
     return content.getvalue()
 
 

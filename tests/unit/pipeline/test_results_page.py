@@ -18,7 +18,7 @@ from pipeline.lge_case import LgeCase
 from pipeline.results import write_results
 from pipeline.results.codes import in_report
 from pipeline.results.common import DISCLAIMER
-from pipeline.results.page import FREE_SHARE, encapsulated_pdf, page_pdf, secondary_capture
+from pipeline.results.page import FREE_SHARE, write_page
 from pipeline.results.page_text import shown, shown_name
 from pipeline.results.panels import colour_of, draw_bullseye
 from pipeline.results.pen import AMBER, FAINT, RED
@@ -349,12 +349,12 @@ def test_marked_segments_are_red_and_unknown_ones_grey():
 @pytest.mark.parametrize("name", ["cine", "late enhancement"])
 def test_both_objects_conform_to_the_standard(name, tmp_path):
     basis = basis_of(CASES[name]())
-    for item in (secondary_capture(basis), encapsulated_pdf(basis)):
+    for item in write_page(basis):
         assert conformance_errors(item, tmp_path) == [], item.role
 
 
 def test_the_image_says_that_identity_is_burned_in_and_leaves_the_top_free():
-    item = secondary_capture(basis_of(cine_case()))
+    item, _ = write_page(basis_of(cine_case()))
     dataset = read(item)
     assert item.role == "page"
     assert dataset.SOPClassUID == pydicom.uid.SecondaryCaptureImageStorage
@@ -370,7 +370,7 @@ def test_the_image_says_that_identity_is_burned_in_and_leaves_the_top_free():
 
 
 def test_the_pdf_is_one_a4_page_with_its_fonts():
-    item = encapsulated_pdf(basis_of(cine_case()))
+    _, item = write_page(basis_of(cine_case()))
     dataset = read(item)
     assert item.role == "pdf"
     assert dataset.MIMETypeOfEncapsulatedDocument == "application/pdf"
@@ -390,31 +390,36 @@ def test_the_pdf_is_one_a4_page_with_its_fonts():
 def test_both_lie_in_the_study_with_identities_of_their_own():
     case = cine_case()
     basis = basis_of(case)
-    items = (secondary_capture(basis), encapsulated_pdf(basis), *write_results(case, CONTEXT))
+    items = (*write_page(basis), *write_results(case, CONTEXT))
     assert {item.dataset.StudyInstanceUID for item in items} == {"1.2.3.4"}
     assert {item.dataset.PatientID for item in items} == {"ID-1"}
     assert len({item.sop_instance_uid for item in items}) == len(items)
     assert len({item.series_instance_uid for item in items}) == len(items)
     assert len({item.dataset.SeriesNumber for item in items}) == len(items)
     later = basis_of(case, with_context(instance_number=2, software_version="0.2.0"))
-    again = secondary_capture(later)
+    again, _ = write_page(later)
     assert again.series_instance_uid == items[0].series_instance_uid
     assert again.sop_instance_uid != items[0].sop_instance_uid
     assert again.dataset.InstanceNumber == 2
 
 
 def test_equal_input_gives_equal_bytes():
-    for write in (secondary_capture, encapsulated_pdf):
-        first, second = (encoded(write(basis_of(cine_case()))) for _ in range(2))
-        assert first == second
+    first, second = ([*map(encoded, write_page(basis_of(cine_case())))] for _ in range(2))
+    assert first == second
+
+
+def test_the_pdf_is_the_same_whether_or_not_there_is_an_image():
+    basis = basis_of(cine_case())
+    (alone,), (_, beside) = write_page(basis, with_image=False), write_page(basis)
+    assert encoded(alone) == encoded(beside)
 
 
 def test_a_setting_of_the_installation_does_not_change_the_page():
     import matplotlib
 
-    plain = page_pdf(basis_of(cine_case()))
+    plain = encoded(write_page(basis_of(cine_case()))[1])
     with matplotlib.rc_context({"font.size": 30, "lines.linewidth": 9, "axes.facecolor": "red"}):
-        assert page_pdf(basis_of(cine_case())) == plain
+        assert encoded(write_page(basis_of(cine_case()))[1]) == plain
 
 
 NAMES = {
@@ -437,8 +442,7 @@ def test_a_name_in_any_script_survives_and_is_never_drawn_as_boxes(declared, nam
     with tolerant_headers():
         case = cine_case(header=header)
         items = (
-            secondary_capture(basis_of(case)),
-            encapsulated_pdf(basis_of(case)),
+            *write_page(basis_of(case)),
             *write_results(case, CONTEXT),
         )
         assert {str(read(item).PatientName) for item in items} == {name}
