@@ -120,6 +120,11 @@ def process(
     ] = None,
 ) -> None:
     """Measure studies in files: the node's own chain, without network and database."""
+    import gc
+
+    # Looking for cycles as often as is usual takes a second of a study: it makes many objects,
+    # hardly any of them in a cycle, and each look goes over all that the libraries hold.
+    gc.set_threshold(50_000)
     from dicom_node.process import process_files
 
     wanted = [known for known in PROFILES if known in (profiles or ())]

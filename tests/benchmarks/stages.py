@@ -1,5 +1,9 @@
-"""Seconds per stage of the cine chain, in both precisions, beside the networks alone."""
+"""Seconds of the cine chain: each stage, and the whole command, beside the network alone."""
 
+import json
+import os
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -22,24 +26,27 @@ from pipeline.routing import propose
 def run() -> None:
     """Print where the time goes for a synthetic study of 12 slices and 30 phases."""
     cine = CineSettings()
-    stack = _stack(cine)
-    for precision in get_args(Precision):
-        print(f"-- {precision}")
-        _stages(stack, cine, WorkerSettings(precision=precision))
-
-
-def _stack(cine: CineSettings) -> CineStack:
     with tempfile.TemporaryDirectory() as name:
-        write_cine_study(Path(name), seed=1, phases=30, rows=256, columns=256)
-        started = time.perf_counter()
-        inputs = read_inputs([Path(name)])
-        (proposal,) = propose(inputs.headers, Settings().routes)
-        stack = assemble(proposal, inputs.files, cine)
-        print(f"read and assemble {time.perf_counter() - started:6.2f} s")
+        study = Path(name) / "study"
+        write_cine_study(study, seed=1, slices=12, phases=30, rows=256, columns=256)
+        stack = _stack(study, cine)
+        for precision in get_args(Precision):
+            print(f"-- {precision}")
+            alone = _stages(stack, cine, WorkerSettings(precision=precision))
+            _command(study, Path(name) / precision, precision, alone)
+
+
+def _stack(study: Path, cine: CineSettings) -> CineStack:
+    started = time.perf_counter()
+    inputs = read_inputs([study])
+    (proposal,) = propose(inputs.headers, Settings().routes)
+    stack = assemble(proposal, inputs.files, cine)
+    print(f"read and assemble {time.perf_counter() - started:6.2f} s")
     return stack
 
 
-def _stages(stack: CineStack, cine: CineSettings, worker: WorkerSettings) -> None:
+def _stages(stack: CineStack, cine: CineSettings, worker: WorkerSettings) -> float:
+    """Print the seconds of each stage; return those of the segmenter alone."""
     started = time.perf_counter()
     pipeline = build_cine_pipeline(cine, worker)
     print(f"load networks     {time.perf_counter() - started:6.2f} s")
@@ -51,6 +58,27 @@ def _stages(stack: CineStack, cine: CineSettings, worker: WorkerSettings) -> Non
     relevant = sum(case.relevance.relevant) if case.relevance else 0
     alone = _network_alone(cine, worker, relevant, len(stack.frames))
     print(f"segmentation costs {spent / alone:.2f} times its network alone, {alone:.2f} s")
+    return alone
+
+
+def _command(study: Path, output: Path, precision: Precision, alone: float) -> None:
+    """Run `dicom-node process` from files to findings, in a process of its own."""
+    command = [sys.executable, "-m", "dicom_node", "process", study, "--output", output]
+    environment = os.environ | {"DICOM_NODE_WORKER__PRECISION": precision}
+    started = time.perf_counter()
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as running:
+        _, status, used = os.wait4(running.pid, 0)
+        running.returncode = os.waitstatus_to_exitcode(status)
+    whole = time.perf_counter() - started
+    findings = json.loads((output / "findings.json").read_text(encoding="utf-8"))
+    stages = sum(findings["provenance"]["seconds"].values())
+    print(
+        f"dicom-node process {whole:.2f} s ({used.ru_utime + used.ru_stime:.2f} s of processors,"
+        f" {used.ru_maxrss / 1024:.0f} MB), its stages {stages:.2f} s;"
+        f" {whole / alone:.2f} times the network alone"
+    )
 
 
 def _network_alone(cine: CineSettings, worker: WorkerSettings, slices: int, phases: int) -> float:
