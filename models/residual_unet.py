@@ -46,7 +46,7 @@ class ResidualBlock(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Features [n, channels_out, y / stride, x / stride]."""
         changed = nn.functional.relu(self.first_norm(self.first(features)), inplace=True)
-        changed = self.second_norm(self.second(changed)) + self.shortcut(features)
+        changed = self.second_norm(self.second(changed)).add_(self.shortcut(features))
         return nn.functional.relu(changed, inplace=True)
 
 
