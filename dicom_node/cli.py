@@ -122,8 +122,9 @@ def process(
     """Measure studies in files: the node's own chain, without network and database."""
     import gc
 
-    # Looking for cycles as often as is usual takes a second of a study: it makes many objects,
-    # hardly any of them in a cycle, and each look goes over all that the libraries hold.
+    # Looking for cycles as often as is usual takes a second of a study, and at the end of the
+    # process most of another: each look goes over all that the libraries hold, and hardly any of
+    # the many objects that come and go stands in a cycle.
     gc.set_threshold(50_000)
     from dicom_node.process import process_files
 
@@ -139,6 +140,7 @@ def process(
     if not findings.series:
         typer.echo("No DICOM series was found there.")
     typer.echo(f"Findings: {output / 'findings.json'}")
+    gc.freeze()
 
 
 @app.command()
