@@ -12,6 +12,7 @@ from typing import get_args
 import numpy as np
 import torch
 
+from config.loader import ENVIRONMENT_PREFIX
 from config.schema import CineSettings, Settings, WorkerSettings
 from dicom_node.phantom import write_cine_study
 from dicom_node.process import read_inputs
@@ -64,7 +65,7 @@ def _stages(stack: CineStack, cine: CineSettings, worker: WorkerSettings) -> flo
 def _command(study: Path, output: Path, precision: Precision, alone: float) -> None:
     """Run `dicom-node process` from files to findings, in a process of its own."""
     command = [sys.executable, "-m", "dicom_node", "process", study, "--output", output]
-    environment = os.environ | {"DICOM_NODE_WORKER__PRECISION": precision}
+    environment = os.environ | {f"{ENVIRONMENT_PREFIX}WORKER__PRECISION": precision}
     started = time.perf_counter()
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -72,12 +73,11 @@ def _command(study: Path, output: Path, precision: Precision, alone: float) -> N
         _, status, used = os.wait4(running.pid, 0)
         running.returncode = os.waitstatus_to_exitcode(status)
     whole = time.perf_counter() - started
-    findings = json.loads((output / "findings.json").read_text(encoding="utf-8"))
-    stages = sum(findings["provenance"]["seconds"].values())
+    told = json.loads((output / "findings.json").read_text(encoding="utf-8"))["provenance"]
     print(
         f"dicom-node process {whole:.2f} s ({used.ru_utime + used.ru_stime:.2f} s of processors,"
-        f" {used.ru_maxrss / 1024:.0f} MB), its stages {stages:.2f} s;"
-        f" {whole / alone:.2f} times the network alone"
+        f" {used.ru_maxrss / 1024:.0f} MB), its stages {sum(told['seconds'].values()):.2f} s on"
+        f" {told['numeric_backend']}; {whole / alone:.2f} times the network alone"
     )
 
 
