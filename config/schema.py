@@ -295,7 +295,7 @@ class WorkerSettings(Table):
 
     weights_folder: OptionalFolder = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
     processes: Annotated[int, Field(ge=1, le=64)] = 1
     threads: Annotated[int, Field(ge=0, le=1024)] = 0
     job_time_limit_s: Seconds = 900

@@ -30,9 +30,9 @@ class Backend:
     device : {"cpu", "cuda"}
     precision : {"float32", "bfloat16"}
         In bfloat16 convolutions and matrix products round to 8 bits of mantissa, which processors
-        that have instructions for it compute about twice as fast. Networks that decide which
-        slices are measured compute in float32 all the same (`exact`): a slice at the threshold
-        would come in by one and stay out by the other.
+        that have instructions for it compute about twice as fast. Networks that decide yes or no
+        compute in float32 all the same (`exact`): a slice at the threshold would come in by one
+        and stay out by the other.
     """
 
     device: str = "cpu"
@@ -68,9 +68,13 @@ CPU = Backend()
 
 
 def choose_backend(
-    device: Literal["auto", "cpu", "cuda"], precision: Precision = "float32", threads: int = 0
+    device: Literal["auto", "cpu", "cuda"],
+    precision: Literal["auto"] | Precision = "float32",
+    threads: int = 0,
 ) -> Backend:
     """Backend by the settings; sets the CPU threads of the library, 0 leaves its choice.
+
+    The precision "auto" is bfloat16 on a CPU that has instructions for it, else float32.
 
     Raises
     ------
@@ -82,4 +86,13 @@ def choose_backend(
         raise ConfigError("worker.device: 'cuda' is asked for, but no CUDA device is there")
     if threads > 0:
         torch.set_num_threads(threads)
-    return Backend("cuda" if available and device != "cpu" else "cpu", precision)
+    chosen = "cuda" if available and device != "cpu" else "cpu"
+    if precision == "auto":
+        precision = "bfloat16" if chosen == "cpu" and _rounds_in_hardware() else "float32"
+    return Backend(chosen, precision)
+
+
+def _rounds_in_hardware() -> bool:
+    """Whether this CPU multiplies in bfloat16."""
+    able = torch.cpu.get_capabilities()
+    return any(able.get(name, False) for name in ("avx512_bf16", "amx_bf16"))

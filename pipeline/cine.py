@@ -76,10 +76,10 @@ def build_cine_pipeline(settings: CineSettings, worker: WorkerSettings) -> CineP
     detector = (
         None
         if settings.detector == LV_AREA_CURVE
-        else opened(PhaseDetector, settings.detector, backend, own)
+        else opened(PhaseDetector, settings.detector, backend.exact, own)
     )
     regressor = (
-        opened(VolumeRegressor, settings.regressor, backend, own)
+        opened(VolumeRegressor, settings.regressor, backend.exact, own)
         if settings.volume_method == "regression"
         else None
     )

@@ -34,6 +34,6 @@ def build_ecg_pipeline(settings: EcgSettings, worker: WorkerSettings) -> EcgPipe
     from models.backend import choose_backend
     from models.ecg_classifier import EcgClassifier
 
-    backend = choose_backend(worker.device, worker.precision, worker.threads)
+    backend = choose_backend(worker.device, threads=worker.threads)
     classifier = opened(EcgClassifier, settings.network, backend, worker.weights_folder)
     return EcgPipeline(ecg_stages(settings, classifier), backend.device, backend.name)

@@ -63,7 +63,7 @@ def build_lge_pipeline(settings: LgeSettings, worker: WorkerSettings) -> LgePipe
     )
     from models.slice_classifier import SliceClassifier as Classifier
 
-    backend = choose_backend(worker.device, worker.precision, worker.threads)
+    backend = choose_backend(worker.device, threads=worker.threads)
     own = worker.weights_folder
     name = settings.slice_classifier
     stages = lge_stages(

@@ -39,6 +39,6 @@ def build_spect_pipeline(settings: SpectSettings, worker: WorkerSettings) -> Spe
     from models.backend import choose_backend
     from models.perfusion_classifier import PerfusionClassifier
 
-    backend = choose_backend(worker.device, worker.precision, worker.threads)
+    backend = choose_backend(worker.device, threads=worker.threads)
     classifier = opened(PerfusionClassifier, settings.network, backend, worker.weights_folder)
     return SpectPipeline(spect_stages(settings, classifier), backend.device, backend.name)

@@ -240,6 +240,17 @@ def test_the_device_is_chosen_or_refused():
     assert Backend().name == f"torch-{torch.__version__}-cpu-fp32"
 
 
+def test_auto_rounds_only_where_the_processor_does(monkeypatch):
+    import torch
+
+    for able, expected in (("avx512_bf16", "bfloat16"), ("avx2", "float32")):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda able=able: {able: True})
+        assert choose_backend("cpu", "auto").precision == expected
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True})
+    assert choose_backend("auto", "auto").precision == "float32"
+
+
 def test_threads_are_set_only_when_asked():
     import torch
 
