@@ -163,8 +163,15 @@ LV_AREA_CURVE = "lv_area_curve"
 """The detector that is no network: ED and ES are read from the curve of the segmented LV area."""
 
 
+NO_NETWORK = "none"
+"""The disease classifier that is none: no disease group is told."""
+
+
 class CineSettings(Table):
-    """`[pipelines.cine]`: the cine short-axis chain."""
+    """`[pipelines.cine]`: the cine short-axis chain.
+
+    A disease classifier is for research alone and needs `allow_research_models`.
+    """
 
     enabled: bool = True
     localiser: str = "heart_localiser"
@@ -173,6 +180,8 @@ class CineSettings(Table):
     volume_method: Literal["segmentation", "regression"] = "segmentation"
     regressor: str = "cine_volume_regression"
     detector: str = LV_AREA_CURVE
+    disease_classifier: str = NO_NETWORK
+    min_confidence: Annotated[float, Field(ge=0, lt=1)] = 0.6
     relevance_threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
     min_phases_for_detection: Annotated[int, Field(ge=2)] = 8
     max_missing_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.1
@@ -183,11 +192,13 @@ class CineSettings(Table):
         """The networks that take part."""
         detector = () if self.detector == LV_AREA_CURVE else (self.detector,)
         regressor = (self.regressor,) if self.volume_method == "regression" else ()
+        disease = () if self.disease_classifier == NO_NETWORK else (self.disease_classifier,)
         return (
             *_of_slices(self.localiser, self.slice_classifier),
             NeededNetwork(self.segmenter, "segmentation"),
             *(NeededNetwork(name, "ed_es_detection") for name in detector),
             *(NeededNetwork(name, "volume_regression") for name in regressor),
+            *(NeededNetwork(name, "disease_classification") for name in disease),
         )
 
 
@@ -391,21 +402,27 @@ class Settings(Table):
 
     @model_validator(mode="after")
     def _research_is_allowed(self) -> Self:
+        cine = self.pipelines.cine
+        if cine.enabled and cine.disease_classifier != NO_NETWORK:
+            self._need_research("cine.disease_classifier")
         for name in PipelinesSettings.model_fields:
             table = getattr(self.pipelines, name)
             if not isinstance(table, ClassifierSettings) or not table.enabled:
                 continue
-            if not self.allow_research_models:
-                raise ValueError(
-                    f"pipelines.{name}.enabled: its network is for research alone and not "
-                    "validated; it needs allow_research_models = true, above all tables"
-                )
+            self._need_research(f"{name}.enabled")
             if all(route.pipeline != name for route in self.routes):
                 raise ValueError(
                     f"pipelines.{name}.enabled: no [[routes]] of the file leads to it; "
                     "config/default.toml has those that do"
                 )
         return self
+
+    def _need_research(self, key: str) -> None:
+        if not self.allow_research_models:
+            raise ValueError(
+                f"pipelines.{key}: its network is for research alone and not "
+                "validated; it needs allow_research_models = true, above all tables"
+            )
 
     @model_validator(mode="after")
     def _references_hold(self) -> Self:

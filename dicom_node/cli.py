@@ -451,6 +451,32 @@ def study_quality(
     typer.echo(f"Report: {report}")
 
 
+@study_app.command("out-of-fold")
+def study_out_of_fold(
+    data: DataOption,
+    output: OutputOption,
+    folds: Annotated[
+        int, typer.Option("--folds", min=2, max=10, help="Parts, each left out once.")
+    ] = 2,
+    steps: Annotated[
+        int, typer.Option("--steps", min=4, help="Optimiser steps of the network of each part.")
+    ] = 900,
+    device: DeviceOption = "auto",
+) -> None:
+    """Measure patients of ACDC by networks that never saw them, for train cine_disease_....
+
+    Trains one segmenting network for each part of the patients, on the others. Goes on where it
+    stopped. Then `train` with the same output folder learns disease groups from what was measured.
+    """
+    from dicom_node.out_of_fold import out_of_fold
+    from models.backend import choose_backend
+
+    written = out_of_fold(
+        data, output, folds=folds, steps=steps, backend=choose_backend(device), say=typer.echo
+    )
+    typer.echo(f"Measured hearts: {', '.join(str(path) for path in written.values())}")
+
+
 @app.command()
 def evaluate(  # noqa: PLR0917 - the options of a command
     model: ModelArgument,

@@ -132,6 +132,34 @@ def _perfusion_classification(evaluation: "Evaluation", backend: "Backend", fold
     evaluate_spect(evaluation, PerfusionClassifier(evaluation.card.name, backend, folder))
 
 
+def _disease_classification(evaluation: "Evaluation", backend: "Backend", folder: Path) -> None:
+    from dicom_node.out_of_fold import hearts_of, measure_acdc
+    from models.disease_classifier import DiseaseClassifier
+    from models.predict import HeartLocaliser, StackSegmenter
+    from models.registry import opened
+    from models.training.data import patients
+    from models.training.evaluate_disease import evaluate_disease
+
+    settings = CineSettings()
+    classifier = DiseaseClassifier(evaluation.card.name, backend, folder)
+    measure = measure_acdc(
+        evaluation.data,
+        opened(HeartLocaliser, settings.localiser, backend, folder),
+        opened(StackSegmenter, settings.segmenter, backend, folder),
+        classifier,
+    )
+    names = patients(evaluation.data, "acdc", evaluation.part)
+    hearts = hearts_of(names, measure, evaluation.noting("acdc"))
+    evaluate_disease(
+        evaluation,
+        classifier,
+        (
+            (heart, bool(case.classification and case.classification.found))
+            for case, heart in hearts
+        ),
+    )
+
+
 _TASKS: Mapping[str, Callable[["Evaluation", "Backend", Path], None]] = {
     "segmentation": _segmentation,
     "localisation": _localisation,
@@ -141,6 +169,7 @@ _TASKS: Mapping[str, Callable[["Evaluation", "Backend", Path], None]] = {
     "scar_segmentation": _scar_segmentation,
     "ecg_classification": _ecg_classification,
     "perfusion_classification": _perfusion_classification,
+    "disease_classification": _disease_classification,
 }
 """Task of a model, as on its card: how it is measured, on a backend and from a folder."""
 

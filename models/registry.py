@@ -38,8 +38,8 @@ class Card:
     ----------
     name, version, task : str
         Task is "segmentation", "localisation", "ed_es_detection", "volume_regression",
-        "slice_classification", "scar_segmentation", "ecg_classification" or
-        "perfusion_classification".
+        "slice_classification", "scar_segmentation", "ecg_classification",
+        "perfusion_classification" or "disease_classification".
     summary, intended_use, limits, licence : str
         In words; the licence is that of the weights.
     data : tuple of str
@@ -188,6 +188,8 @@ ARCHITECTURES: Mapping[str, Callable[..., "nn.Module"]] = {
     "mobilenet": _lazily("models.mobilenet", "MobileNet"),
     "regression_unet": _lazily("models.regression_unet", "RegressionUNet"),
     "ecg_dual_branch": _lazily("models.ecg_network", "EcgDualBranch"),
+    "resnet50v2": _lazily("models.resnet50v2", "ResNet50V2"),
+    "logistic_regression": _lazily("models.logistic_regression", "LogisticRegression"),
 }
 
 

@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from config.schema import LOCALISER, Profile, Settings
+from config.schema import LOCALISER, NO_NETWORK, Profile, Settings
 from config.version import SOFTWARE_VERSION
 from pipeline.assemble import assemble, assemble_lge
 from pipeline.case import BaseCase, CineStack
@@ -264,6 +264,8 @@ def settings_digest(settings: Settings, pipeline: str = "cine") -> str:
     if pipeline == "cine":
         unused |= {"volume_method", "regressor"} if table.volume_method == "segmentation" else set()
         unused |= {"slice_classifier"} if table.slice_classifier == LOCALISER else set()
+        if table.disease_classifier == NO_NETWORK:
+            unused |= {"disease_classifier", "min_confidence"}
     deciding = {
         pipeline: table.model_dump(mode="json", exclude=unused),
         "site": settings.site.model_dump(mode="json"),

@@ -1,12 +1,21 @@
 """The cine chain, written out."""
 
-from config.schema import LOCALISER, LV_AREA_CURVE, CineSettings, WorkerSettings
+from config.schema import LOCALISER, LV_AREA_CURVE, NO_NETWORK, CineSettings, WorkerSettings
 from models.registry import opened
 from pipeline.case import CineCase, CineStack
 from pipeline.chain import Chain
-from pipeline.stages import Detector, Localiser, Regressor, Segmenter, SliceClassifier, Stage
+from pipeline.stages import (
+    Detector,
+    DiseaseClassifier,
+    Localiser,
+    Regressor,
+    Segmenter,
+    SliceClassifier,
+    Stage,
+)
 from pipeline.stages.biomarkers import Quantify
 from pipeline.stages.detection import DetectPhases
+from pipeline.stages.disease import ClassifyDisease
 from pipeline.stages.quality import CheckQuality
 from pipeline.stages.regression import RegressVolumes
 from pipeline.stages.relevance import FindRelevantSlices
@@ -22,8 +31,10 @@ def cine_stages(
     regressor: Regressor | None = None,
     *,
     classifier: SliceClassifier | None = None,
+    disease: DiseaseClassifier | None = None,
 ) -> tuple[Stage, ...]:
-    """The cine chain from the stack to the checked biomarkers."""
+    """The cine chain from the stack to the checked biomarkers, and what may rest on them."""
+    told = () if disease is None else (ClassifyDisease(disease, settings.min_confidence),)
     return (
         FindRelevantSlices(localiser, settings.relevance_threshold, classifier),
         SegmentCine(segmenter),
@@ -38,6 +49,7 @@ def cine_stages(
             regressor.card if regressor else None,
             settings.quality,
         ),
+        *told,
     )
 
 
@@ -61,11 +73,8 @@ def build_cine_pipeline(settings: CineSettings, worker: WorkerSettings) -> CineP
     """
     # The only import of torch on this path.
     from models.backend import choose_backend
-    from models.predict import (
-        HeartLocaliser,
-        PhaseDetector,
-        StackSegmenter,
-    )
+    from models.disease_classifier import DiseaseClassifier as Diseases
+    from models.predict import HeartLocaliser, PhaseDetector, StackSegmenter
     from models.regressor import VolumeRegressor
     from models.slice_classifier import SliceClassifier as Classifier
 
@@ -85,5 +94,12 @@ def build_cine_pipeline(settings: CineSettings, worker: WorkerSettings) -> CineP
     )
     name = settings.slice_classifier
     classifier = None if name == LOCALISER else opened(Classifier, name, backend, own)
-    stages = cine_stages(settings, localiser, segmenter, detector, regressor, classifier=classifier)
+    disease = (
+        None
+        if settings.disease_classifier == NO_NETWORK
+        else opened(Diseases, settings.disease_classifier, backend, own)
+    )
+    stages = cine_stages(
+        settings, localiser, segmenter, detector, regressor, classifier=classifier, disease=disease
+    )
     return CinePipeline(stages, backend.device, backend.name)

@@ -135,7 +135,9 @@ class BiomarkerFinding(_Finding):
 class ClassificationFinding(_Finding):
     """What a network for research says a case shows, or why it is not stated."""
 
-    subject: str = Field(description="What was classified: ecg or spect.")
+    subject: str = Field(
+        description="What was classified: ecg, spect or disease_group (of a cine)."
+    )
     found: str | None = Field(
         description="The likeliest class, as the network calls it; null exactly when withheld."
     )

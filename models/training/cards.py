@@ -28,6 +28,18 @@ _LIMITS_OF_SLICES = (
     "ventricle, in altered contrast, synthetic hearts, and slices whose LV was covered. Where the "
     "ventricle ends is a matter of definition: the fitted one is the labels of ACDC and EMIDEC."
 )
+_USE_OF_GROUPS = (
+    "Decision support for research, beside the numbers of a cine and shown to a physician who "
+    "reads it. Never a diagnosis."
+)
+_LIMITS_OF_GROUPS = (
+    "Not a medical device: for research, results unverified. It knows five groups as one hospital "
+    "chose them for ACDC, each as frequent as any other (normal, infarction with a low ejection "
+    "fraction, dilated and hypertrophic cardiomyopathy, abnormal right ventricle), and no answer "
+    "beside them: borderline and mixed disease, valves, amyloid, athletes and congenital disease "
+    "are in no class. One pair of scanners of one maker; other scanners are unproven. Groups of "
+    "ACDC were set partly by the same numbers (ejection fraction, volumes, wall thickness)."
+)
 TEXTS: Mapping[str, Mapping[str, str]] = {
     "cine_unet": {
         "summary": "Labels LV cavity, LV myocardium and RV cavity in single short-axis cine slices "
@@ -108,6 +120,21 @@ TEXTS: Mapping[str, Mapping[str, str]] = {
         "disease of three vessels, mixed defects, bundle branch block, small hearts and motion of "
         "the patient are unproven, and it knows no answer beside its three. Pictures of displays "
         "of review stations were not at hand.",
+    },
+    "cine_disease_biomarkers": {
+        "summary": "Sorts hearts into the five groups of ACDC from what the cine chain measured: "
+        "volumes, ejection fractions, mass, their ratios, thickness and thickening of the wall "
+        "(logistic regression; height and weight are not asked for).",
+        "intended_use": _USE_OF_GROUPS,
+        "limits": _LIMITS_OF_GROUPS + " It learned from numbers of networks that never saw the "
+        "patient, and knows no image: what the segmentation misses, it misses.",
+    },
+    "cine_disease_images": {
+        "summary": "Sorts hearts into the five groups of ACDC from images around both ventricles "
+        "at ED and ES, slice by slice, and takes the mean (ResNet50V2 of half the width).",
+        "intended_use": _USE_OF_GROUPS,
+        "limits": _LIMITS_OF_GROUPS + " All layers were trained on seventy patients, without "
+        "weights from other images.",
     },
     "ecg_dual_branch": {
         "summary": "Sorts pictures of 12-lead ECG sheets into normal, abnormal heartbeat, acute "

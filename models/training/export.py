@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from models.disease_classifier import TASK as DISEASE_TASK
+from models.disease_classifier import reach
 from models.picture_classifier import LEAST_FAMILIARITY, least_familiarity
 from models.predict import grid_of, lv_evidence
 from models.preprocess import CropGrid, crop, normalise
@@ -28,6 +30,7 @@ from models.training.cards import (
     write_card,
 )
 from models.training.data import REFIT, prepare
+from models.training.disease_task import inputs_of
 from models.training.emidec import as_hearts
 from models.training.measure import scar_percent
 from models.training.recipes import RECIPES
@@ -79,6 +82,8 @@ def export(
     calibration = _calibration(recipe, network, partial(prepare, data, prepared, sets=chosen))
     if recipe.task in PICTURE_TASKS:
         calibration = _familiar(network, recipe.load(data, prepared, chosen))
+    if recipe.task == DISEASE_TASK:
+        calibration = reach(network, inputs_of(prepared, recipe))
     fitted = [name for name in chosen if any(prepared.glob(f"{name}-train*.npz"))]
     written = Card(
         name=model,

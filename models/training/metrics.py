@@ -147,6 +147,16 @@ def class_figures(
     return figures | confused
 
 
+def wilson_interval(right: int, n: int) -> tuple[float, float]:
+    """95 % confidence interval of a share, by the score of Wilson (JASA 1927); n is at least 1."""
+    z = 1.959964
+    share = right / n
+    middle = share + z * z / (2 * n)
+    reach = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    whole = 1 + z * z / n
+    return (middle - reach) / whole, (middle + reach) / whole
+
+
 def area_under_roc(scores: Sequence[float], truth: Sequence[bool]) -> float:
     """Share of pairs of a positive and a negative in which the positive scores higher.
 

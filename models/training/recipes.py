@@ -6,6 +6,7 @@ from functools import partial
 
 from models.preprocess import CropGrid
 from models.training.data import prepare
+from models.training.disease_task import DISEASE_RECIPES
 from models.training.ecg_task import ECG_RECIPES
 from models.training.ed_es_task import ED_ES_RECIPES
 from models.training.emidec import CLASSES as SCAR_CLASSES
@@ -101,4 +102,5 @@ RECIPES: Mapping[str, Recipe] = {
     **SLICE_CLASS_RECIPES,
     **ECG_RECIPES,
     **SPECT_RECIPES,
+    **DISEASE_RECIPES,
 }

@@ -101,6 +101,13 @@ NOT_COMPARABLE: Mapping[str, str] = {
     "patient lie on one side of the split; three are infarctions; pictures of ischemia made by a "
     "generator were added to fit and to choose; and it came pretrained on ImageNet. Here synthetic "
     "studies are measured, and their figures say nothing of patients.",
+    "disease_classification": "Entries of the ACDC challenge that classify from measured numbers "
+    "are published with an accuracy of 0.92 to 0.96 on its own 50 test patients, which are not "
+    "these. The network for images that ours follows is published with an accuracy of 0.988 on "
+    "slices. That does not compare: its 24,408 images (every slice of every phase) were split one "
+    "by one, so nearly the same image of a patient lies on both sides; its region was cut from the "
+    "true masks, those of its test images too; it came pretrained on ImageNet; and it tells no "
+    "figure of patients.",
 }
 """What is published for a task and stands beside its figures although it does not compare."""
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
 from torch import Generator, Tensor, nn
 
@@ -14,6 +14,7 @@ NORMALISATION = "clip to 0.5-99.5 percentiles, z-score"
 """What `models.preprocess.normalise` does, in the words of a card."""
 
 Case = TypeVar("Case")
+AnyTask = TypeVar("AnyTask", "Task", "SolvedTask")
 
 
 class Task(Protocol):
@@ -32,6 +33,15 @@ class Task(Protocol):
 
     def validate(self, network: nn.Module, device: str) -> Mapping[str, float]:
         """Figures on the validation patients; the network is in evaluation mode."""
+        ...
+
+
+@runtime_checkable
+class SolvedTask(Protocol):
+    """What a network learns without steps: the solution of an equation."""
+
+    def solve(self, network: nn.Module) -> Mapping[str, float]:
+        """Put the solution into the network; figures on the validation patients."""
         ...
 
 
@@ -107,18 +117,18 @@ class Recipe:
     architecture: str
     parameters: Mapping[str, int]
     input: Mapping[str, Any]
-    load: Callable[[Path, Path, tuple[str, ...]], Task]
+    load: Callable[[Path, Path, tuple[str, ...]], Task | SolvedTask]
     settings: TrainSettings = field(default_factory=TrainSettings)
     sets: tuple[str, ...] = ("acdc", "mnms", "sunnybrook", "synthetic", "studies")
 
 
 def load_task(
-    make: Callable[[Sequence[Case], Sequence[Case]], Task],
+    make: Callable[[Sequence[Case], Sequence[Case]], AnyTask],
     prepare: Callable[[Path, Path, Part, tuple[str, ...]], Sequence[Case]],
     data: Path,
     prepared: Path,
     sets: tuple[str, ...],
-) -> Task:
+) -> AnyTask:
     """Task of the cases to fit and of the validation cases; see `Recipe.load`.
 
     Parameters

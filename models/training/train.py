@@ -1,5 +1,6 @@
 """Train a model by its recipe, as `dicom-node train` does."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from models.registry import WeightsError, build
 from models.training.data import REFIT, SETS, prepare_refit
 from models.training.loop import fit
 from models.training.recipes import RECIPES
+from models.training.tasks import SolvedTask
 
 
 def train(
@@ -81,5 +83,16 @@ def train(
         load_initial(network, initial)
         if isinstance(network, Freezable):
             network.freeze()
-    fit(network, task, output / model, settings, device=device, say=say)
+    if isinstance(task, SolvedTask):
+        _solve(task, network, output / model)
+    else:
+        fit(network, task, output / model, settings, device=device, say=say)
     return output / model
+
+
+def _solve(task: SolvedTask, network: torch.nn.Module, folder: Path) -> None:
+    """Solve a task that needs no steps; a checkpoint and a log as the training loop writes them."""
+    figures = task.solve(network)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "log.jsonl").write_text(json.dumps({"step": 0, **figures}) + "\n", encoding="utf-8")
+    torch.save({"average": network.state_dict(), "step": 0}, folder / "checkpoint.pt")

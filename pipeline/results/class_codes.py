@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from pydicom.sr.coding import Code
 
-from pipeline.results.codes import HEART, PRIVATE_SCHEME
+from pipeline.results.codes import CARDIAC_MR, HEART, PRIVATE_SCHEME
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +78,26 @@ SUBJECTS: Mapping[str, Subject] = {
             "ischemia": _class(Code("414795007", "SCT", "Myocardial ischemia"), "p_mpi_ischemia"),
             "infarction": _class(
                 Code("22298006", "SCT", "Myocardial infarction"), "p_mpi_infarction"
+            ),
+        },
+    ),
+    "disease_group": Subject(
+        "Disease group, research only",
+        CARDIAC_MR,
+        HEART,
+        {
+            "normal": _class(Code("17621005", "SCT", "Normal"), "p_cmr_normal"),
+            "infarction": _class(
+                Code("22298006", "SCT", "Myocardial infarction"), "p_cmr_infarction"
+            ),
+            "dilated_cardiomyopathy": _class(
+                Code("399020009", "SCT", "Dilated cardiomyopathy"), "p_cmr_dcm"
+            ),
+            "hypertrophic_cardiomyopathy": _class(
+                Code("233873004", "SCT", "Hypertrophic cardiomyopathy"), "p_cmr_hcm"
+            ),
+            "abnormal_right_ventricle": _class(
+                Code("rv_abnormal", PRIVATE_SCHEME, "Abnormal right ventricle"), "p_cmr_rv"
             ),
         },
     ),

@@ -12,6 +12,7 @@ from pipeline.case import BaseCase, Case, CineCase, Float32, Float64, ModelUse, 
 
 if TYPE_CHECKING:
     from models.ed_es_detector import FrameReading
+    from models.heart_view import HeartView
     from models.picture_classifier import Reading
     from models.predict import Localisation
     from models.registry import Card
@@ -82,6 +83,21 @@ class PictureClassifier(Protocol):
 
     def read(self, picture: UInt8) -> "Reading":
         """Read a picture [y, x, 3]."""
+        ...
+
+
+class DiseaseClassifier(Protocol):
+    """Tells the disease group of a heart; `card` describes it, `classes` names what it tells."""
+
+    card: "Card"
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, by index."""
+        ...
+
+    def read(self, heart: "HeartView") -> "Reading":
+        """Read a measured heart."""
         ...
 
 

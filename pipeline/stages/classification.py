@@ -33,7 +33,9 @@ class ClassifyPicture:
     def __call__(self, case: AnyPicture) -> AnyPicture:
         """Return the case with its classification."""
         reading = None if case.unshown else self._classifier.read(case.picture)
-        withheld = case.unshown if reading is None else self._doubt(reading)
+        withheld = case.unshown
+        if reading is not None:
+            withheld = doubt_of(reading, "the picture", self._min_confidence)
         probabilities = () if withheld or reading is None else reading.probabilities
         told = Classification(
             subject=case.subject,
@@ -47,19 +49,21 @@ class ClassifyPicture:
             quality = (*quality, doubt)
         return replace(case, classification=told, quality=quality)
 
-    def _doubt(self, reading: "Reading") -> str | None:
-        if reading.is_strange:
-            return (
-                "the picture is unlike those the network learned from (familiarity "
-                f"{reading.familiarity:.2f}, its own reach {reading.least_familiarity:.2f})"
-            )
-        likeliest = max(reading.probabilities)
-        if likeliest >= self._min_confidence:
-            return None
+
+def doubt_of(reading: "Reading", what: str, min_confidence: float) -> str | None:
+    """Why the class of what was read is withheld: it is strange, or no class likely; else None."""
+    if reading.is_strange:
         return (
-            f"the likeliest class has a probability of {likeliest:.2f}, less than "
-            f"{self._min_confidence:g} (min_confidence)"
+            f"{what} is unlike those the network learned from (familiarity "
+            f"{reading.familiarity:.2f}, its own reach {reading.least_familiarity:.2f})"
         )
+    likeliest = max(reading.probabilities)
+    if likeliest >= min_confidence:
+        return None
+    return (
+        f"the likeliest class has a probability of {likeliest:.2f}, less than "
+        f"{min_confidence:g} (min_confidence)"
+    )
 
 
 def training_of(card: "Card") -> str:

@@ -46,6 +46,15 @@ def test_a_pipeline_for_research_needs_the_switch_and_the_message_names_it(
     assert load_settings(write(tmp_path, enabled), switch).allow_research_models
 
 
+def test_a_disease_classifier_needs_the_switch_too(tmp_path: Path) -> None:
+    named = "[pipelines.cine]\ndisease_classifier = 'cine_disease_biomarkers'\n"
+    with pytest.raises(ConfigError, match=r"cine\.disease_classifier.*allow_research_models"):
+        load_settings(write(tmp_path, named), {})
+    load_settings(write(tmp_path, named + "enabled = false\n"), {})
+    allowed = load_settings(write(tmp_path, "allow_research_models = true\n" + named), {})
+    assert len(allowed.pipelines.networks) == len(Settings().pipelines.networks) + 1
+
+
 def test_a_pipeline_for_research_that_no_route_leads_to_is_an_error(tmp_path: Path) -> None:
     text = "allow_research_models = true\n[pipelines.ecg]\nenabled = true\n"
     with pytest.raises(ConfigError, match=r"pipelines\.ecg\.enabled: no \[\[routes\]\]"):
