@@ -1,4 +1,4 @@
-"""ECG and perfusion SPECT pushed to the running node: its answer in Orthanc, or why there is none.
+"""What is for research, pushed to the running node: its answer in Orthanc, or why there is none.
 
 The networks are made here and know nothing: what is tested is the way of a study.
 """
@@ -18,7 +18,7 @@ from dicom_node.status import NodeStatus, StackStatus
 from pipeline.results.class_codes import coded_class
 from storage.states import UNFINISHED_STACK_STATES, StackState
 from tests.acceptance.node import RunningNode, destination, storescu
-from tests.acceptance.studies import SR, of_class, returned
+from tests.acceptance.studies import SR, of_class, returned, sentences, small_study, values
 from tests.integration.peers import Orthanc
 from tests.unit.pipeline.picture_cases import write_network
 from tests.unit.pipeline.result_cases import errors_of_file
@@ -31,12 +31,17 @@ def node(archive: Orthanc, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     folder = tmp_path_factory.mktemp("node")
     write_network(folder / "weights", "ecg_dual_branch", says=3)
     write_network(folder / "weights", "spect_mobilenet", says=2)
+    write_network(folder / "weights", "cine_disease_biomarkers", says=2)
     running = RunningNode(
         folder,
         [destination(archive.address, "archive")],
         allow_research_models=True,
         completion={"quiet_s": QUIET_S},
-        pipelines={"ecg": {"enabled": True}, "spect": {"enabled": True}},
+        pipelines={
+            "ecg": {"enabled": True},
+            "spect": {"enabled": True},
+            "cine": {"disease_classifier": "cine_disease_biomarkers"},
+        },
         worker={"weights_folder": "weights"},
     )
     running.start()
@@ -135,6 +140,23 @@ def test_rest_alone_is_withheld_after_the_quiet_time_until_stress_comes(node, ar
     assert first.SeriesInstanceUID == second.SeriesInstanceUID
     earlier = second.PredecessorDocumentsSequence[0].ReferencedSeriesSequence[0]
     assert earlier.ReferencedSOPSequence[0].ReferencedSOPInstanceUID == first.SOPInstanceUID
+
+
+def test_the_report_of_a_cine_tells_its_disease_group_or_why_not(node, archive, tmp_path):
+    study = small_study(tmp_path / "cine", 3)
+    storescu(study.files, node.address)
+    (found,) = settled(node, study.uid, 1)
+    told = found.findings.classification
+    assert told.subject == "disease_group"
+    (report,) = of_class(returned(archive, study.uid), SR)
+    assert report.ContentSequence[0].TextValue.startswith(told.training)
+    said = sentences(report)
+    if told.withheld:
+        assert f"Withheld: {told.withheld}" in said
+    else:
+        assert told.found == "dilated_cardiomyopathy"
+    assert "lv_edv" in values(found.findings)  # which research leaves as they are
+    without_errors([report], tmp_path)
 
 
 def test_a_decoy_that_calls_itself_an_ecg_is_refused(node, archive, tmp_path):
