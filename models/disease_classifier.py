@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from models.backend import CPU, Backend
 from models.heart_view import HeartView
 from models.logistic_regression import LogisticRegression
-from models.picture_classifier import LEAST_FAMILIARITY, PictureClassifier, Reading, familiarity
+from models.picture_classifier import LEAST_FAMILIARITY, Classifier, Reading, familiarity
 from models.predict import grid_of
 from models.preprocess import crop, normalise
 from models.registry import WEIGHTS_FOLDER, WeightsError
@@ -19,7 +19,7 @@ TASK = "disease_classification"
 _STRANGE_SHARE = 0.01  # of the patients it learned from are as strange as what is withheld
 
 
-class DiseaseClassifier(PictureClassifier):
+class DiseaseClassifier(Classifier):
     """Sorts hearts into the groups of its card, by the `features` that it names or by images."""
 
     def __init__(
@@ -30,7 +30,7 @@ class DiseaseClassifier(PictureClassifier):
     ) -> None:
         super().__init__(TASK, name, backend, folder)
 
-    def read(self, heart: HeartView) -> Reading:  # type: ignore[override]
+    def read(self, heart: HeartView) -> Reading:
         """Read a heart: the mean over its slices, where it looks at slices.
 
         Raises
@@ -38,8 +38,7 @@ class DiseaseClassifier(PictureClassifier):
         WeightsError
             The card names a feature that is not measured.
         """
-        with torch.inference_mode():
-            logits, known = told(self._network, self._input(heart))
+        logits, known = self._told(heart)
         return Reading(
             tuple(logits.softmax(dim=1).mean(dim=0).tolist()),
             known,
@@ -48,12 +47,11 @@ class DiseaseClassifier(PictureClassifier):
 
     def slices(self, heart: HeartView) -> Tensor:
         """Probabilities [z, classes] of each slice by itself; one row where it sees no slices."""
-        with torch.inference_mode():
-            logits, _ = told(self._network, self._input(heart))
-        return logits.softmax(dim=1)
+        return self._told(heart)[0].softmax(dim=1)
 
-    def _input(self, heart: HeartView) -> Tensor:  # type: ignore[override]
-        return heart_input(heart, self.card.input).to(self._device)
+    def _told(self, heart: HeartView) -> tuple[Tensor, float]:
+        with torch.inference_mode():
+            return told(self._network, heart_input(heart, self.card.input).to(self._device))
 
 
 def heart_input(heart: HeartView, geometry: Mapping[str, Any]) -> Tensor:

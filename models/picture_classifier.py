@@ -49,13 +49,17 @@ class Reading:
         return self.least_familiarity is not None and self.familiarity < self.least_familiarity
 
 
-class PictureClassifier(TaskNetwork):
-    """Sorts pictures into the classes of its card."""
+class Classifier(TaskNetwork):
+    """A network whose card names `classes`."""
 
     @property
     def classes(self) -> tuple[str, ...]:
         """Names of the classes, by index."""
         return tuple(self.card.input["classes"])
+
+
+class PictureClassifier(Classifier):
+    """Sorts pictures into the classes of its card."""
 
     def __call__(self, pictures: Iterable[UInt8]) -> Float64:
         """Probability [n, classes] of each class, of pictures uint8 [y, x, 3]."""

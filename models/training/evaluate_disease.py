@@ -1,6 +1,6 @@
 """Measure a classifier of disease groups on held-out patients, slice by slice and as a whole."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from models.disease_classifier import DiseaseClassifier
 from models.training.evaluate import Evaluation
@@ -27,7 +27,8 @@ def evaluate_disease(
     hearts : iterable of (HeartCase, bool)
         Each with whether the chain states its group.
     """
-    judged, stated, slices = [], [], []
+    judged, stated = [], []
+    slices: list[tuple[int, int]] = []
     for heart, is_stated in hearts:
         found = classifier.read(heart.view).probabilities
         judged.append(Judged(heart.dataset, heart.patient, heart.label, found))
@@ -36,27 +37,20 @@ def evaluate_disease(
         slices += [(one, heart.label) for one in each.argmax(dim=1).tolist()]
     add_judged(evaluation, classifier.classes, judged)
     pooled, classes = evaluation.pooled, classifier.classes
+    pooled["acdc_classes"] = _figures(judged, classes)
     pooled["acdc_stated_classes"] = _figures(stated, classes)
-    for name in {f"{one.dataset}_classes" for one in judged}:
-        pooled[name] |= _interval(judged)
     if len(slices) > len(judged):
         said, truth = [one for one, _ in slices], [label for _, label in slices]
         pooled["acdc_slices"] = class_figures(said, truth, classes)
 
 
-def _figures(judged: list[Judged], classes: tuple[str, ...]) -> dict[str, float]:
-    figures = class_figures([one.found for one in judged], [one.label for one in judged], classes)
-    return figures | _interval(judged)
-
-
-def _interval(judged: list[Judged]) -> dict[str, float]:
-    """Bounds of the accuracy; none of nobody."""
-    if not judged:
-        return {}
-    right = sum(one.found == one.label for one in judged)
-    low, high = wilson_interval(right, len(judged))
-    return {
-        "patients": len(judged),
-        "accuracy_ci95_low": round(low, 4),
-        "accuracy_ci95_high": round(high, 4),
-    }
+def _figures(judged: Sequence[Judged], classes: Sequence[str]) -> dict[str, float]:
+    """Confusion of patients, and the bounds of the accuracy where there is anybody."""
+    found, truth = [one.found for one in judged], [one.label for one in judged]
+    figures: dict[str, float] = {"patients": len(judged)}
+    figures |= class_figures(found, truth, classes)
+    if judged:
+        right = sum(one == true for one, true in zip(found, truth, strict=True))
+        low, high = wilson_interval(right, len(judged))
+        figures |= {"accuracy_ci95_low": round(low, 4), "accuracy_ci95_high": round(high, 4)}
+    return figures
