@@ -6,7 +6,7 @@ may lie over each other.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from highdicom.sr import GraphicTypeValues, ImageRegion, SourceImageForRegion
 
@@ -38,7 +38,12 @@ class _Mark:
 
 
 def write_display(basis: ResultBasis) -> Iterator[ResultObject]:
-    """Write key phase images, what was drawn on them, and reports that show it."""
+    """Write key phase images, what was drawn on them, and reports that show it.
+
+    What a network for research says stands in the whole report alone.
+    """
+    if basis.case.classification is not None:
+        basis = replace(basis, case=replace(basis.case, classification=None))
     copies = write_key_images(basis)
     for one in copies:
         yield from one.objects

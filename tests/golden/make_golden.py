@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from models.disease_classifier import in_three_channels
 from models.ecg_sheet import SheetStyle, draw_sheet, prepared
 from models.perfusion_classifier import network_input
 from models.preprocess import CropGrid, crop, normalise
@@ -20,7 +21,9 @@ FOLDER = Path(__file__).parent
 
 
 def inputs_of(images: Tensor, described: Card) -> Tensor:
-    """Input of the network of a card, made of slices uint8 [z, y, x], or of a sheet [y, x, 3]."""
+    """Input of the network of a card, made of what `images_of` gives."""
+    if described.task == "disease_classification":
+        return images[None] if images.ndim == 1 else in_three_channels(images.float())
     if described.task == "ecg_classification":
         return torch.from_numpy(prepared(images.numpy()))[None]
     if described.task == "perfusion_classification":
@@ -43,7 +46,15 @@ def outputs_of(name: str, images: Tensor) -> np.ndarray[Any, np.dtype[np.float32
 
 
 def images_of(described: Card) -> Tensor:
-    """Images uint8 for the network of a card: a sheet, or slices of a heart."""
+    """Images uint8 for the network of a card: a sheet, slices of a heart, ED and ES; or numbers.
+
+    Numbers [features] lie up to two spreads beside the mean of those learned from.
+    """
+    if "features" in described.input:
+        network, _ = load(described.name)
+        steps = torch.linspace(-2, 2, len(described.input["features"]))
+        numbers: Tensor = network.mean + network.spread * steps
+        return numbers
     if described.task == "ecg_classification":
         drawn = synthesise_ecg(7)
         paper = draw_sheet(drawn.leads, drawn.hz, style=SheetStyle(dots_per_mm=2.0))
@@ -53,11 +64,14 @@ def images_of(described: Card) -> Tensor:
         views = (study.stress, study.ventricles["stress"]), (study.rest, study.ventricles["rest"])
         return torch.from_numpy(sheet(*views))
     heart = synthesise_cine(7, slices=8, phases=2)
-    slices = torch.from_numpy(heart.frames[0, 1:7].copy())[:, None]
+    both = described.task == "disease_classification"
+    phases = heart.frames[:, 1:7] if both else heart.frames[:1, 1:7]
+    slices = torch.from_numpy(phases.copy()).transpose(0, 1)
     middle = ((slices.shape[2] - 1) / 2, (slices.shape[3] - 1) / 2)
     geometry = described.input
     grid = CropGrid(geometry["rows"], geometry["columns"], geometry["spacing_mm"])
-    cropped = crop(slices, heart.pixel_spacing_mm, middle, grid)[:, 0]
+    cropped = crop(slices, heart.pixel_spacing_mm, middle, grid)
+    cropped = cropped if both else cropped[:, 0]
     return (cropped / cropped.max() * 255).to(torch.uint8)
 
 

@@ -241,7 +241,9 @@ def test_report_and_findings_state_it_and_the_report_stays_valid(withheld, tmp_p
     training = "Disease group: Research model x 1, trained on: ACDC. Not validated."
     classification = Classification(SUBJECT, training, {} if withheld else probabilities, withheld)
     case = replace(make_case(), classification=classification)
-    results = write_results(case, CONTEXT, ("full",))
+    results = write_results(case, CONTEXT, ("full", "display"))
+    shown = [one.dataset for one in results if one.role.startswith("key_sr")]
+    assert {one.ContentSequence[0].TextValue for one in shown} == {DISCLAIMER}
     (written,) = [one for one in results if one.role == "sr"]
     report = written.dataset
     assert report.ContentSequence[0].TextValue == f"{training} {DISCLAIMER}"
