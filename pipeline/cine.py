@@ -97,7 +97,7 @@ def build_cine_pipeline(settings: CineSettings, worker: WorkerSettings) -> CineP
     disease = (
         None
         if settings.disease_classifier == NO_NETWORK
-        else opened(Diseases, settings.disease_classifier, backend, own)
+        else opened(Diseases, settings.disease_classifier, backend.exact, own)
     )
     stages = cine_stages(
         settings, localiser, segmenter, detector, regressor, classifier=classifier, disease=disease
