@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from config.quality import CineQualitySettings, StackQualitySettings
 from pipeline.case import (
     LV_CAVITY,
@@ -28,8 +30,14 @@ from pipeline.stages.agreement import (
     check_stroke_volumes,
     check_variation,
 )
-from pipeline.stages.biomarkers import LV, LV_STROKE, RV_STROKE, VOLUMETRIC
-from pipeline.stages.checked import biomarker, ed_and_es_ml, stated_lv_ml, unchecked
+from pipeline.stages.biomarkers import LV, LV_STROKE, RV_STROKE, VOLUMETRIC, volume_curve_ml
+from pipeline.stages.checked import (
+    biomarker,
+    ed_and_es_ml,
+    segmentation_of,
+    stated_lv_ml,
+    unchecked,
+)
 from pipeline.stages.coverage import check_coverage
 from pipeline.stages.curve import missing_times
 from pipeline.stages.image_quality import check_ghosting, check_images, check_rv_blood
@@ -130,6 +138,10 @@ class CheckQuality:
             return QualityFinding("phases_count", Verdict.REVIEW, reason, n_phases)
         if gaps := missing_times(case.stack):
             reason = f"no cardiac phase lies {gaps}: ED or ES may be missing"
+            return QualityFinding("phases_count", Verdict.REVIEW, reason, n_phases)
+        curve = volume_curve_ml(segmentation_of(case).labels, LV_CAVITY, case.stack)
+        if int(np.argmin(curve)) in (0, n_phases - 1):
+            reason = "the LV is smallest in the first or last cardiac phase: ES may be missing"
             return QualityFinding("phases_count", Verdict.REVIEW, reason, n_phases)
         reason = f"{n_phases} cardiac phases"
         return QualityFinding("phases_count", Verdict.OK, reason, n_phases)

@@ -264,6 +264,14 @@ def test_a_gap_between_the_phases_asks_for_review_and_is_named(good):
     assert not lost(gap)
 
 
+@pytest.mark.parametrize("first", [0, 10], ids=["systole alone", "diastole alone"])
+def test_a_beat_of_which_only_a_part_was_taken_asks_for_review(first):
+    """What is left contracts, or relaxes, as far as it goes."""
+    part = finding(measure(drawn_labels(24, size=110, es=8)[first : first + 8]), "phases_count")
+    assert part.verdict is Verdict.REVIEW
+    assert "ES may be missing" in part.reason
+
+
 @pytest.mark.parametrize(
     ("phases", "verdict"),
     [
