@@ -26,6 +26,7 @@ from storage.states import UNFINISHED_STACK_STATES, StackState
 
 _INDENT = " " * 13
 _TIME = "%Y-%m-%d %H:%M:%S %Z"
+_LONGEST_SENT = 64  # an accession number has 16 characters at most (PS3.5 6.2)
 _UNITS = {"h": "hours", "d": "days", "w": "weeks"}
 _COLOURS = {
     StackState.PARKED: "red",
@@ -81,7 +82,10 @@ def _time(text: str, timezone: str, now: datetime) -> datetime:
     except ValueError as error:
         allowed = "7d, 12h, 2w, or a date such as 2026-03-31"
         raise ConfigError(f"--since {text}: a time is given as {allowed}") from error
-    return given if given.tzinfo else given.replace(tzinfo=ZoneInfo(timezone))
+    try:
+        return (given if given.tzinfo else given.replace(tzinfo=ZoneInfo(timezone))).astimezone(UTC)
+    except OverflowError as error:
+        raise ConfigError(f"--since {text}: this time is out of range") from error
 
 
 class StackStatus(BaseModel):
@@ -238,8 +242,14 @@ def _lines(status: NodeStatus, zone: ZoneInfo, *, everything: bool) -> Iterator[
 
 
 def _accession_numbers(stacks: Iterable[StackStatus]) -> str:
-    numbers = sorted({stack.accession_number for stack in stacks} - {""})
+    numbers = sorted({_printable(stack.accession_number) for stack in stacks} - {""})
     return f", accession number {escape(', '.join(numbers))}" if numbers else ""
+
+
+def _printable(sent: str) -> str:
+    """What a sender wrote, without what would steer the terminal or fill it."""
+    text = "".join(letter if letter.isprintable() else "?" for letter in sent)
+    return text if len(text) <= _LONGEST_SENT else f"{text[:_LONGEST_SENT]}..."
 
 
 def _state(stack: StackStatus) -> str:

@@ -100,6 +100,17 @@ def test_a_stack_stands_with_its_number_its_dates_and_the_accession_number(
     assert "P-4711" not in text
 
 
+def test_an_accession_number_steers_no_terminal(
+    settings: Settings, world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sent = "A\x1b[2J\x9b31m\nStacks: 99 completed" + 60_000 * "9"
+    world.store("1.1", header_json=json.dumps({"accession_number": sent}))
+    world.propose(("cine", {SERIES}))
+    line = shown(settings, capsys).splitlines()[0]
+    assert line.startswith(f"Study {STUDY}, accession number A?[2J?31m?Stacks: 99 completed999")
+    assert len(line) < 200
+
+
 def test_what_failed_since_a_time_or_of_one_study_is_shown_alone(
     settings: Settings, world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -148,6 +159,12 @@ def test_what_is_no_time_and_no_state_is_told_with_what_is(
 ) -> None:
     with pytest.raises(ConfigError, match=allowed):
         Wanted.read("", since, states, "UTC", START)
+
+
+@pytest.mark.parametrize("since", ["0001-01-01", "9999-12-31T23:59-12:00"])
+def test_a_time_that_no_clock_shows_is_told(since: str) -> None:
+    with pytest.raises(ConfigError, match="out of range"):
+        Wanted.read("", since, (), "Europe/Berlin", START)
 
 
 def test_a_parked_stack_stands_with_study_series_attempts_and_reason(
