@@ -154,16 +154,18 @@ def _of_kind(case: BaseCase) -> dict[str, Any]:
 
 
 def _septum(case: CineCase) -> SeptumFinding | None:
-    """Where the septum lies at ED; None where nothing is segmented."""
+    """Where the septum lies at ED; None without label maps, or where the apex is not known."""
     if case.phases is None or case.segmentation is None:
         return None
-    labels = case.outlines[0]
+    labels, apex_last = case.outlines[0], apex_is_last(case)
+    if apex_last is None:
+        return None
     found = septa(
         labels == LV_CAVITY,
         labels == LV_MYOCARDIUM,
         labels == RV_CAVITY,
         case.stack.affine,
-        apex_last=apex_is_last(case),
+        apex_last=apex_last,
     )
     return SeptumFinding(
         frame_of_reference_uid=frame_of_reference_uid(case.stack),

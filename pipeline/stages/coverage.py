@@ -7,9 +7,7 @@ from config.quality import StackQualitySettings
 from pipeline.case import (
     LV_CAVITY,
     LV_MYOCARDIUM,
-    RV_CAVITY,
     Case,
-    Float64,
     QualityFinding,
     Verdict,
 )
@@ -18,6 +16,11 @@ from pipeline.stages.biomarkers import VOLUMETRIC
 # Median over the 100 ACDC patients at ED of LV length, base to apex, over its largest epicardial
 # diameter (5th to 95th percentile 0.88 to 1.34).
 LENGTH_PER_DIAMETER = 1.12
+# Correlation of a slice's LV area with its place, from which on it tells base from apex: in 80 ACDC
+# patients, all but test patients, it is 0.71 to 0.99.
+_TAPERS = 0.3
+_FEWEST_SLICES = 3
+UNKNOWN_ENDS = "which end of the stack is the apex does not show"
 
 
 def check_coverage(
@@ -33,7 +36,7 @@ def check_coverage(
     cavity = np.count_nonzero(case.outlines[0] == LV_CAVITY, axis=(1, 2))
     largest = max(1, cavity.max())
     share = missing_share(case)
-    base, apex = (0, -1) if apex_is_last(case) else (-1, 0)
+    base, apex = (-1, 0) if apex_is_last(case) is False else (0, -1)
     return (
         _end("base", cavity[base] / largest, share, limits),
         _end("apex", cavity[apex] / largest, share, limits),
@@ -77,12 +80,18 @@ def length_and_diameter_mm(case: Case) -> tuple[float, float]:
     return float(length_mm), float(2 * np.sqrt(area_mm2 / np.pi))
 
 
-def apex_is_last(case: Case) -> bool:
-    """Whether the slices run from base to apex: the ventricles are wider towards the base."""
-    run = _relevant(case)
-    labels = case.outlines[0, run]
-    area: Float64 = np.isin(labels, (LV_CAVITY, LV_MYOCARDIUM, RV_CAVITY)).sum((1, 2)) * 1.0
-    return bool(area @ (run - run.mean()) <= 0)
+def apex_is_last(case: Case) -> bool | None:
+    """Whether the slices run from base to apex: the LV is wider towards the base.
+
+    Only slices count in which the LV is drawn: beyond the base a slice may be taken for one that
+    shows it. None where too few are drawn, or the area says neither.
+    """
+    area = np.isin(case.outlines[0], (LV_CAVITY, LV_MYOCARDIUM)).sum((1, 2))
+    run = np.flatnonzero(area)
+    if len(run) < _FEWEST_SLICES or not np.ptp(area[run]):
+        return None
+    correlation = float(np.corrcoef(area[run], run)[0, 1])
+    return correlation < 0 if abs(correlation) >= _TAPERS else None
 
 
 def _relevant(case: Case) -> npt.NDArray[np.intp]:

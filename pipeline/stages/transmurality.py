@@ -18,7 +18,7 @@ from pipeline.aha import (
 from pipeline.case import LV_CAVITY, LV_MYOCARDIUM, Biomarker, ModelUse
 from pipeline.lge_case import LgeCase
 from pipeline.results.source import frame_of_reference_uid
-from pipeline.stages.coverage import apex_is_last
+from pipeline.stages.coverage import UNKNOWN_ENDS, apex_is_last
 
 TRANSMURALITY = tuple(f"transmurality_{number}" for number in range(1, 18))
 
@@ -42,7 +42,9 @@ class MeasureTransmurality:
 
 
 def _why_not(case: LgeCase) -> str:
-    """Why the septum is not known; empty where it is."""
+    """Why segments cannot be told; empty where they can."""
+    if apex_is_last(case) is None:
+        return UNKNOWN_ENDS
     if case.companion is None:
         return f"{NO_INSERTION}: no cine of the same study is measured"
     if not case.companion.septa:
@@ -58,7 +60,7 @@ def _shares(case: LgeCase) -> Mapping[int, float]:
     cavity, myocardium = labels == LV_CAVITY, labels == LV_MYOCARDIUM
     septa = case.companion.septa if case.companion else ()
     insertions = insertion_angles(septa, cavity, case.stack.affine)
-    levels = lv_levels(cavity, myocardium, apex_last=apex_is_last(case))
+    levels = lv_levels(cavity, myocardium, apex_last=bool(apex_is_last(case)))
     segments = aha_segments(cavity, myocardium, insertions, levels, case.stack.pixel_spacing_mm)
     return transmurality(case.scars["network"].mask, myocardium, cavity, segments)
 

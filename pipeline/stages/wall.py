@@ -15,6 +15,7 @@ from pipeline.aha import (
     APEX_NOT_SHOWN,
     NO_INSERTION,
     Insertion,
+    Septum,
     insertion_angles,
     lv_levels,
     segment_numbers,
@@ -30,7 +31,7 @@ from pipeline.case import (
     ModelUse,
 )
 from pipeline.stages.biomarkers import ED_WALL, ES_WALL, THICKENING
-from pipeline.stages.coverage import apex_is_last
+from pipeline.stages.coverage import UNKNOWN_ENDS, apex_is_last
 from pipeline.wall import wall_chords
 
 # Share of a segment's chords in a slice that may find no wall; else the slice does not count there.
@@ -58,16 +59,14 @@ class MeasureWall:
     def __call__(self, case: CineCase) -> CineCase:
         """Return the case with its wall biomarkers; needs phases and label maps."""
         ed, es = case.outlines
-        apex_last = apex_is_last(case)
-        ventricles = ed == LV_CAVITY, ed == LV_MYOCARDIUM, ed == RV_CAVITY
-        known = septa(*ventricles, case.stack.affine, apex_last=apex_last)
+        known, reason = _septa(case)
+        apex_last = bool(apex_is_last(case))
         measured = []
         for labels in (ed, es):
             cavity, wall = labels == LV_CAVITY, labels == LV_MYOCARDIUM
             places = insertion_angles(known, cavity, case.stack.affine)
             levels = lv_levels(cavity, wall, apex_last=apex_last)
             measured.append(_measure(cavity, wall, places, levels, case.stack.pixel_spacing_mm))
-        reason = "" if any(known) else f"{NO_INSERTION}: the images do not show them"
         thickness = [
             [
                 _biomarker(name, segment, found, reason)
@@ -77,6 +76,16 @@ class MeasureWall:
         ]
         thickening = map(_thickening, THICKENING, *thickness)
         return replace(case, biomarkers=(*case.biomarkers, *chain(*thickness), *thickening))
+
+
+def _septa(case: CineCase) -> tuple[Sequence[Septum | None], str]:
+    """The septum slice by slice at ED, or why it is nowhere known."""
+    apex_last, ed = apex_is_last(case), case.outlines[0]
+    if apex_last is None:
+        return (), UNKNOWN_ENDS
+    ventricles = ed == LV_CAVITY, ed == LV_MYOCARDIUM, ed == RV_CAVITY
+    known = septa(*ventricles, case.stack.affine, apex_last=apex_last)
+    return known, "" if any(known) else f"{NO_INSERTION}: the images do not show them"
 
 
 def _measure(

@@ -18,8 +18,8 @@ from pipeline.case import (
     QualityFinding,
     Verdict,
 )
-from pipeline.stages.biomarkers import FUNCTION, VOLUMETRIC, Quantify
-from pipeline.stages.coverage import apex_is_last, missing_share
+from pipeline.stages.biomarkers import ED_WALL, FUNCTION, VOLUMETRIC, Quantify
+from pipeline.stages.coverage import UNKNOWN_ENDS, apex_is_last, missing_share
 from pipeline.stages.curve import PEAK_RATES
 from pipeline.stages.plausibility import check_volumes
 from pipeline.stages.quality import CheckQuality, withhold
@@ -402,7 +402,26 @@ def test_a_short_ventricle_that_tapers_at_the_end_of_the_stack_is_only_reviewed(
 
 def test_which_end_is_the_apex(good):
     assert apex_is_last(good)
-    assert not apex_is_last(measure(good_labels()[:, ::-1]))
+    assert apex_is_last(measure(good_labels()[:, ::-1])) is False
+
+
+def test_slices_beyond_the_base_do_not_turn_the_stack_over():
+    """Slices of the atrium are sometimes taken for slices of the LV; nothing is drawn there."""
+    labels = good_labels()[:, ::-1]
+    case = measure(np.concatenate([labels, np.zeros_like(labels[:, :3])], axis=1))
+    relevant = np.ones_like(case.relevance.relevant)
+    assert (
+        apex_is_last(replace(case, relevance=replace(case.relevance, relevant=relevant))) is False
+    )
+
+
+def test_segments_of_a_ventricle_that_does_not_taper_are_withheld():
+    """Turned over, they would be wrong numbers without a word."""
+    labels = good_labels()
+    middle = labels.shape[1] // 2
+    case = measure(np.repeat(labels[:, middle : middle + 1], 8, axis=1))
+    assert apex_is_last(case) is None
+    assert {withheld(case, name) for name in ED_WALL[:16]} == {UNKNOWN_ENDS}
 
 
 def test_a_finding_takes_back_what_it_names_once_and_keeps_earlier_reasons(good):
