@@ -18,7 +18,8 @@ class Arrival:
     still_open, aborted : bool
         Whether any of these associations is open, or ended without a release.
     last_received, last_released : datetime
-        Aware UTC; `last_released` is None while none was released.
+        Aware UTC; `last_received` is at least since when the node listens, `last_released` None
+        while none was released.
     archive_count : int or None
         Instances the archive says these series have (C-FIND); None when nobody was asked.
     """

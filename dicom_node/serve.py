@@ -92,7 +92,12 @@ class Node:
         self._storage = storage
         accepted = accepted_sop_classes(settings.pipelines)
         self._receiver = Receiver(settings.node, settings.peers, Inbox(storage), accepted)
-        self._sweeper = Sweeper(storage, settings, ArchiveCounts(settings.peers, settings.node))
+        self._sweeper = Sweeper(
+            storage,
+            settings,
+            ArchiveCounts(settings.peers, settings.node),
+            listening_since=datetime.now(UTC),
+        )
         self._workers = [
             Worker(storage, settings, f"worker-{number}")
             for number in range(settings.worker.processes)
@@ -138,9 +143,9 @@ class Node:
         self._receiver.stop()
         self._stopping.set()
         self._clock.join()
-        self._scheduler.shutdown(wait=True)
-        for worker in self._workers:
+        for worker in self._workers:  # before deliveries: an archive may be silent for a minute
             worker.stop()
+        self._scheduler.shutdown(wait=True)
 
     def _every(self, seconds: float, name: str, action: Callable[[], None]) -> None:
         def guarded() -> None:

@@ -57,6 +57,7 @@ class Wanted:
         ConfigError
             No such state, or no time; the message says what is allowed.
         """
+        states = ["running" if state == "interrupted" else state for state in states]
         known = [str(state) for state in StackState]
         for state in states:
             if state not in known:

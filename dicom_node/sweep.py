@@ -7,7 +7,7 @@ that changed or still waits: queue a job for every stack that is complete.
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import structlog
 
@@ -39,6 +39,7 @@ from storage.states import StackState
 
 log = structlog.get_logger()
 
+_ALWAYS = datetime.min.replace(tzinfo=UTC)
 _MORE_SLICES = "more slices (the first or the last shows the left ventricle)"
 
 CountInArchive = Callable[[str, str], int | None]
@@ -78,14 +79,23 @@ class Sweeper:
     count_in_archive : callable
         ``(study_instance_uid, series_instance_uid) -> int or None``: how many instances the
         archive has; None where nobody can be asked.
+    listening_since : datetime, optional
+        Since when the node can be sent anything (aware UTC): while it could not, no silence meant
+        that nothing more comes.
     """
 
     def __init__(
-        self, storage: Storage, settings: Settings, count_in_archive: CountInArchive
+        self,
+        storage: Storage,
+        settings: Settings,
+        count_in_archive: CountInArchive,
+        *,
+        listening_since: datetime = _ALWAYS,
     ) -> None:
         self._storage = storage
         self._settings = settings
         self._count_in_archive = count_in_archive
+        self._listening_since = listening_since
         self._known: dict[str, _Known] = {}
         self._failed: set[ChangedStudy] = set()
         self._put_off: dict[str, str] = {}
@@ -93,6 +103,7 @@ class Sweeper:
 
     def sweep(self, now: datetime) -> None:
         """Look at every study that changed, waits or is asked for again."""
+        self._listening_since = min(self._listening_since, now)  # the clock may be set back
         self._begin_replays(now)
         waiting: defaultdict[str, list[Stack]] = defaultdict(list)
         for stack in self._storage.stacks.waiting():
@@ -258,7 +269,9 @@ class Sweeper:
             associations=carriage.associations,
             still_open=carriage.still_open,
             aborted=carriage.aborted,
-            last_received=max(item.received_at for item in routed.instances),
+            last_received=max(
+                self._listening_since, *(item.received_at for item in routed.instances)
+            ),
             last_released=carriage.last_released,
             archive_count=None if carriage.still_open else self._count(stack, known),
         )

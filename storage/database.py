@@ -178,6 +178,7 @@ def _typed_errors() -> Iterator[None]:
         code = getattr(error.orig, "sqlite_errorcode", None)
         if code == sqlite3.SQLITE_FULL:
             raise StorageFull("no space left for the database") from error
-        if isinstance(error.orig, sqlite3.OperationalError):
+        damaged = code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
+        if damaged or isinstance(error.orig, sqlite3.OperationalError):
             raise StorageFault(f"database: {error.orig}") from error
         raise

@@ -16,8 +16,8 @@ from pipeline.stages.biomarkers import VOLUMETRIC
 # Median over the 100 ACDC patients at ED of LV length, base to apex, over its largest epicardial
 # diameter (5th to 95th percentile 0.88 to 1.34).
 LENGTH_PER_DIAMETER = 1.12
-# Correlation of a slice's LV area with its place, from which on it tells base from apex: in 80 ACDC
-# patients, all but test patients, it is 0.71 to 0.99.
+# From which on the order of the areas tells base from apex: in 80 ACDC patients, all but test
+# patients, tau is 0.47 to 1, always with the right sign.
 _TAPERS = 0.3
 _FEWEST_SLICES = 3
 UNKNOWN_ENDS = "which end of the stack is the apex does not show"
@@ -83,15 +83,18 @@ def length_and_diameter_mm(case: Case) -> tuple[float, float]:
 def apex_is_last(case: Case) -> bool | None:
     """Whether the slices run from base to apex: the LV is wider towards the base.
 
-    Only slices count in which the LV is drawn: beyond the base a slice may be taken for one that
-    shows it. None where too few are drawn, or the area says neither.
+    Only slices count in which cavity and wall are drawn: beyond the base a slice may be taken for
+    one that shows the LV. None where too few are drawn, or hardly more pairs of slices say one than
+    the other (Kendall's tau of area and place).
     """
-    area = np.isin(case.outlines[0], (LV_CAVITY, LV_MYOCARDIUM)).sum((1, 2))
-    run = np.flatnonzero(area)
-    if len(run) < _FEWEST_SLICES or not np.ptp(area[run]):
+    labels = case.outlines[0]
+    cavity, wall = ((labels == code).sum((1, 2)) for code in (LV_CAVITY, LV_MYOCARDIUM))
+    area = (cavity + wall)[(cavity > 0) & (wall > 0)]
+    if len(area) < _FEWEST_SLICES:
         return None
-    correlation = float(np.corrcoef(area[run], run)[0, 1])
-    return correlation < 0 if abs(correlation) >= _TAPERS else None
+    earlier, later = np.triu_indices(len(area), k=1)
+    tau = float(np.sign(area[later].astype(int) - area[earlier]).mean())
+    return tau < 0 if abs(tau) >= _TAPERS else None
 
 
 def _relevant(case: Case) -> npt.NDArray[np.intp]:

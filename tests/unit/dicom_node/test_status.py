@@ -15,6 +15,7 @@ from pipeline.case import Verdict
 from pipeline.findings import ClassificationFinding, QualityCheck, SeriesFindings
 from storage import open_storage
 from storage.stacks import Stack
+from storage.states import StackState
 from tests.unit.storage.conftest import SERIES, START, STUDY, World
 
 LONG_UID = "1.2.840.113619.2.176.2025.4110284.7478.1276008322.999.1234567890"
@@ -82,6 +83,7 @@ def test_without_a_node_nothing_is_said_to_run(
     assert text.splitlines()[-1].startswith(f"No node runs on {settings.storage.folder}: ")
     status = read_status(settings)
     assert (status.node_runs, status.stacks[0].interrupted) == (False, True)
+    assert Wanted.read("", "", ["interrupted"], "UTC", START).states == (StackState.RUNNING,)
 
 
 def test_a_stack_stands_with_its_number_its_dates_and_the_accession_number(

@@ -273,6 +273,21 @@ def test_what_is_left_alone_is_told_once_when_nothing_more_comes(world: World) -
 # The clock
 
 
+def test_no_silence_counts_while_nobody_listened(world: World) -> None:
+    """A transfer that a stop cut off goes on when the sender tries again."""
+    world.store(cine()[:20])
+    world.sweep()
+    world.now += 2 * QUIET
+    world.sweeper = Sweeper(world.storage, SETTINGS, world.count, listening_since=world.now)
+    world.sweep()
+    assert world.stack().state is StackState.WAITING
+    world.now -= timedelta(days=1)  # the clock is set back
+    world.storage.pull_back(world.now)
+    world.sweep()
+    world.sweep(QUIET)
+    assert world.stack().state is StackState.QUEUED
+
+
 def test_a_clock_that_is_set_back_costs_no_more_than_the_quiet_time(world: World) -> None:
     world.store(cine())
     world.sweep()

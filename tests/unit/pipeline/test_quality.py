@@ -415,6 +415,13 @@ def test_slices_beyond_the_base_do_not_turn_the_stack_over():
     )
 
 
+def test_a_slice_that_is_half_atrium_does_not_turn_the_stack_over():
+    labels = good_labels()
+    base = np.flatnonzero(labels[0].any(axis=(1, 2)))[0]
+    labels[:, base, 50:] = 0
+    assert apex_is_last(measure(labels))
+
+
 def test_segments_of_a_ventricle_that_does_not_taper_are_withheld():
     """Turned over, they would be wrong numbers without a word."""
     labels = good_labels()

@@ -230,6 +230,15 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
         open_storage(StorageSettings(folder=blocked / "data"))
 
 
+@pytest.mark.parametrize("read_only", [False, True])
+def test_a_file_that_is_no_database_is_named(tmp_path, read_only):
+    settings = StorageSettings(folder=tmp_path)
+    open_storage(settings).close()
+    (tmp_path / "node.sqlite").write_bytes(b"of another kind " * 100)
+    with pytest.raises(StorageFault, match="not a database"):
+        open_storage(settings, read_only=read_only)
+
+
 @pytest.mark.parametrize("replaced", [False, True])
 def test_nothing_is_stored_in_a_database_whose_file_is_gone(world, replaced):
     world.store("1.1")
