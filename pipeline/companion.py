@@ -10,7 +10,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from pipeline.aha import Septum
-from pipeline.case import Biomarker, QualityFinding
+from pipeline.case import Biomarker, ModelUse, QualityFinding
 from pipeline.findings import SeriesFindings
 from pipeline.lge_case import Companion
 
@@ -39,6 +39,10 @@ def companion_of(study: Iterable[SeriesFindings]) -> Companion | None:
         quality=tuple(
             QualityFinding(one.check, one.verdict, one.reason, one.value, concerns=one.biomarkers)
             for one in cine.quality
+        ),
+        models=tuple(
+            ModelUse(one.name, one.version, one.weights_sha256, one.licence)
+            for one in (cine.provenance.models if cine.provenance else ())
         ),
     )
 

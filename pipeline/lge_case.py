@@ -13,6 +13,7 @@ from pipeline.case import (
     Biomarker,
     Case,
     Mask,
+    ModelUse,
     QualityFinding,
     ShortAxisStack,
     UInt8,
@@ -64,6 +65,8 @@ class Companion:
         Of the slices that show it; may be empty.
     biomarkers : tuple of Biomarker
     quality : tuple of QualityFinding
+    models : tuple of ModelUse
+        Networks that took part.
     """
 
     series_instance_uids: tuple[str, ...]
@@ -72,6 +75,7 @@ class Companion:
     septa: tuple[Septum, ...]
     biomarkers: tuple[Biomarker, ...]
     quality: tuple[QualityFinding, ...]
+    models: tuple[ModelUse, ...]
 
 
 @dataclass(frozen=True, slots=True)

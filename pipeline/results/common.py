@@ -12,6 +12,7 @@ from pydicom.sr.coding import Code
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from pipeline.case import BaseCase, Case, ModelUse
+from pipeline.lge_case import LgeCase
 from pipeline.results.codes import PROCESSING_EQUIPMENT
 from pipeline.results.contents import Contents, contents_of
 from pipeline.results.uids import hashed_uid, instance_uid, series_uid
@@ -181,6 +182,11 @@ def _document(earlier: EarlierObject, study_instance_uid: str) -> Dataset:
 def models_of(case: BaseCase) -> tuple[ModelUse, ...]:
     """Every network that took part, once, in the order of the stages."""
     return tuple(dict.fromkeys(model for stage in case.provenance for model in stage.models))
+
+
+def models_beside(case: BaseCase) -> tuple[ModelUse, ...]:
+    """The networks of the cine whose numbers a late enhancement report holds, too."""
+    return case.companion.models if isinstance(case, LgeCase) and case.companion else ()
 
 
 def model_of(stage_name: str, basis: Basis) -> ModelUse:

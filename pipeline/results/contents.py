@@ -108,6 +108,8 @@ class Contents:
     ----------
     analysis : str
         What the node did, in place of the model of a device.
+    subject : str
+        Of what the report is, in the descriptions of its series.
     report_number : int
         SeriesNumber of the report.
     page_number : int
@@ -132,6 +134,7 @@ class Contents:
     """
 
     analysis: str
+    subject: str
     report_number: int
     page_number: int
     key_number: int
@@ -175,6 +178,7 @@ def _cine(case: CineCase) -> Contents:
         lv, lv_stage = LV_EXPLANATION, "regression"
     return Contents(
         analysis=_CINE,
+        subject="cine",
         report_number=9001,
         page_number=9010,
         key_number=9021,
@@ -270,6 +274,7 @@ def _lge(case: LgeCase) -> Contents:
     drawn, beside = case.segmentation, case.companion
     return Contents(
         analysis=_LGE,
+        subject="late enhancement",
         report_number=9006,
         page_number=9012,
         key_number=9031,

@@ -130,7 +130,8 @@ def _document(
     dataset.Modality = modality
     dataset.SeriesNumber = basis.contents.page_number + number
     dataset.InstanceNumber = basis.context.instance_number
-    dataset.SeriesDescription = _TITLE
+    subject = basis.contents.subject
+    dataset.SeriesDescription = f"Cardiac CAD report, {subject}, automatic, unverified"
     dataset.ConversionType = "WSD"
     dataset.BurnedInAnnotation = "YES"
     return dataset

@@ -3,16 +3,22 @@
 Everything on it stands in the structured report too, with the same digits.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from textwrap import wrap
 from typing import TYPE_CHECKING
 
-from pipeline.case import Biomarker, CineCase, Verdict
+from pipeline.case import Biomarker, CineCase, ModelUse, Verdict
 from pipeline.lge_case import LgeCase
 from pipeline.patient import SEXES
 from pipeline.results.codes import in_report
-from pipeline.results.common import DISCLAIMER, NODE_MANUFACTURER, ResultBasis, models_of
+from pipeline.results.common import (
+    DISCLAIMER,
+    NODE_MANUFACTURER,
+    ResultBasis,
+    models_beside,
+    models_of,
+)
 from pipeline.results.page_pictures import draw_cine, draw_lge
 from pipeline.results.page_tables import write_function
 from pipeline.results.page_text import (
@@ -78,7 +84,8 @@ def _write_title(pen: Pen, basis: ResultBasis) -> None:
     pen.write("Cardiac MR", size=15, fontweight="bold")
     pen.write(shown(basis.context.institution), x=RIGHT, size=8, ha="right")
     pen.down(2.1)
-    pen.write(basis.contents.analysis, size=9, color=FAINT)
+    beside = ", with the cine of the study" if models_beside(basis.case) else ""
+    pen.write(f"{basis.contents.analysis}{beside}", size=9, color=FAINT)
     pen.write(f"Date of study: {date}", x=RIGHT, size=8, ha="right")
     pen.down(1.6)
     pen.rule()
@@ -155,11 +162,17 @@ def _write_reasons(pen: Pen, basis: ResultBasis) -> None:
     pen.rule()
 
 
+def _named(models: Iterable[ModelUse]) -> str:
+    return ", ".join(f"{one.name} {one.version}" for one in models)
+
+
 def _write_origin(pen: Pen, basis: ResultBasis) -> None:
     """Write what made the numbers and how they are meant, as far as there is room."""
     pen.rule()
     context, contents = basis.context, basis.contents
-    models = ", ".join(f"{one.name} {one.version}" for one in models_of(basis.case))
+    models = _named(models_of(basis.case))
+    if beside := models_beside(basis.case):
+        models += f"; of the cine {_named(beside)}"
     is_cine = isinstance(basis.case, CineCase)
     how = f"Wall thickness by the centreline method, {_SEGMENTS}." if is_cine else f"{_SEGMENTS}."
     made = context.local_time.strftime("%Y-%m-%d %H:%M %Z")

@@ -58,7 +58,7 @@ def write_report(basis: ResultBasis, written: Sequence[WrittenSegmentation]) -> 
         groups=measurement_groups(basis, written),
         images=_used_images(basis),
         series_number=basis.contents.report_number,
-        words="Cardiac CAD report",
+        words=f"Cardiac CAD report, {basis.contents.subject}",
         also_evidence=[seg.result.dataset for seg in written],
     )
 

@@ -19,6 +19,7 @@ from pydicom.sr.coding import Code
 
 from pipeline.case import BaseCase, Case, CineCase, QualityFinding, Verdict
 from pipeline.classification import Classification
+from pipeline.lge_case import LgeCase
 from pipeline.results.codes import (
     COMMENT,
     FINDING,
@@ -28,7 +29,13 @@ from pipeline.results.codes import (
     QUANTITIES,
     in_report,
 )
-from pipeline.results.common import DISCLAIMER, ResultBasis, describe_model, models_of
+from pipeline.results.common import (
+    DISCLAIMER,
+    ResultBasis,
+    describe_model,
+    models_beside,
+    models_of,
+)
 from pipeline.results.contents import Contents
 from pipeline.results.source import header_notes
 from pipeline.stages.biomarkers import FUNCTION
@@ -122,6 +129,8 @@ def _statements(basis: ResultBasis) -> Iterator[ContentItem]:
         yield text_item(COMMENT, f"Source headers: {note}.")
     for model in models_of(case):
         yield text_item(COMMENT, describe_model(model))
+    for model in models_beside(case):
+        yield text_item(COMMENT, f"Of the cine: {describe_model(model)}")
 
 
 def _curve(case: Case) -> Iterator[str]:
@@ -147,7 +156,8 @@ def measured_slices(case: Case) -> Iterator[str]:
         return
     relevant = case.relevance.relevant
     chosen = ", ".join(str(z + 1) for z in np.flatnonzero(relevant))
-    yield f"Slices that show the left ventricle and were measured: {chosen} of {len(relevant)}."
+    of = "Late enhancement slices" if isinstance(case, LgeCase) else "Slices"
+    yield f"{of} taken to show the left ventricle, and measured: {chosen} of {len(relevant)}."
 
 
 def range_notes(contents: Contents, *, named: bool = True) -> Iterator[str]:

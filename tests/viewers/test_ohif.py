@@ -19,7 +19,7 @@ from tests.viewers.conftest import Returned
 
 PICTURES = Path(__file__).parents[2] / "test-output" / "viewers"
 PHASES = ("ED", "ES")
-PAGE = "Cardiac CAD report, automatic, unverified"
+PAGE = "Cardiac CAD report, cine, automatic, unverified"
 # Which of red, green, blue a segment is shown in.
 COLOURS = {"LV cavity": 0, "LV myocardium": 1, "RV cavity": 2}
 

@@ -115,7 +115,7 @@ def test_images_and_what_was_left_out_are_told():
     told = " ".join(statements(reread(write_results(case, CONTEXT)[-1])))
     assert "Measured on phase-sensitive images, inversion times 300 to 300 ms" in told
     assert "Left out: 2 images, a later image of it counts." in told
-    assert "Slices that show the left ventricle and were measured: 2, 3," in told
+    assert "Late enhancement slices taken to show the left ventricle, and measured: 2, 3," in told
 
 
 def test_withheld_segments_are_told_once(written):
@@ -143,7 +143,12 @@ def test_a_joined_report_holds_volumes_and_scar(joined):
         if name.startswith("transmurality")
     }
     assert sites["transmurality_12"] == [AHA_SEGMENTS[12]]
-    assert any(joined.companion.report_uid in line for line in statements(reread(report)))
+    told = statements(reread(report))
+    assert any(joined.companion.report_uid in line for line in told)
+    for model in joined.companion.models:
+        assert any(line.startswith(f"Of the cine: Network {model.name} ") for line in told)
+    assert joined.companion.models
+    assert "late enhancement" in report.dataset.SeriesDescription
 
 
 def test_joining_makes_other_objects_in_the_same_series(written, joined):

@@ -282,7 +282,7 @@ def test_series_are_told_apart_by_description_and_number():
         for item in write_results(make_case(), CONTEXT)
     }
     assert described == {
-        ("Cardiac CAD report, automatic, unverified", 9001),
+        ("Cardiac CAD report, cine, automatic, unverified", 9001),
         ("Cardiac CAD ED segmentation", 9002),
         ("Cardiac CAD ES segmentation", 9003),
     }
