@@ -54,6 +54,8 @@ from pipeline.stages.smoothness import (
 if TYPE_CHECKING:
     from models.registry import Card
 
+_OF_A_BEAT = 8  # phases from which on a cine shows the beat; fewer may be ED and ES alone
+
 
 class CheckQuality:
     """Run every check and take back the numbers that a failed one names.
@@ -140,7 +142,7 @@ class CheckQuality:
             reason = f"no cardiac phase lies {gaps}: ED or ES may be missing"
             return QualityFinding("phases_count", Verdict.REVIEW, reason, n_phases)
         curve = volume_curve_ml(segmentation_of(case).labels, LV_CAVITY, case.stack)
-        if int(np.argmin(curve)) in (0, n_phases - 1):
+        if n_phases >= _OF_A_BEAT and int(np.argmin(curve)) in (0, n_phases - 1):
             reason = "the LV is smallest in the first or last cardiac phase: ES may be missing"
             return QualityFinding("phases_count", Verdict.REVIEW, reason, n_phases)
         reason = f"{n_phases} cardiac phases"
