@@ -17,12 +17,13 @@ install: $(VENV)/.installed
 demo: install
 	$(BIN)/python -m dicom_node.demo $(if $(STUDY),--study "$(STUDY)")
 
-## Three processes on two cores: the tests of the running node mostly wait.
+## Three processes on two cores: the tests of the running node mostly wait. They come first, as
+## collected, so that no long one is left over at the end.
 test: peers check
-	$(BIN)/pytest -m "not campaign" --numprocesses 3 --dist loadfile --durations=15
+	$(BIN)/pytest -m "not campaign" --numprocesses 3 --dist loadfile --no-loadscope-reorder --durations=15
 
 campaign: peers check
-	$(BIN)/pytest --numprocesses 3 --dist loadfile --durations=30
+	$(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder --durations=30
 
 benchmark: peers $(VENV)/.installed-test
 	$(BIN)/python -m tests.benchmarks
