@@ -1,14 +1,15 @@
 """The command line `dicom-node`. Each command imports what it needs, so that all start fast."""
 
 import sys
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from config.errors import NodeError
-from config.schema import PROFILES, LogSettings, Settings
+from config.schema import PROFILES
+from dicom_node.cli_options import ConfigOption, NeededConfig, OutputOption, Paths, load
+from dicom_node.cli_phantom import phantom_app
+from dicom_node.cli_training import evaluate, prepare, study_app, train
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -17,49 +18,9 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 config_app = typer.Typer(help="Look at the configuration.", no_args_is_help=True)
-phantom_app = typer.Typer(help="Write synthetic studies with known truth.", no_args_is_help=True)
 app.add_typer(config_app, name="config")
 app.add_typer(phantom_app, name="phantom")
-study_app = typer.Typer(
-    help="Compare networks and settings on labelled sets.", no_args_is_help=True
-)
 app.add_typer(study_app, name="study")
-
-ConfigOption = Annotated[
-    Path | None,
-    typer.Option("--config", metavar="FILE", help="Configuration (TOML); without it the defaults."),
-]
-NeededConfig = Annotated[
-    Path, typer.Option("--config", metavar="FILE", help="Configuration file (TOML).")
-]
-Paths = Annotated[
-    list[Path],
-    typer.Argument(metavar="PATH...", exists=True, help="DICOM files, or folders of them."),
-]
-OutputOption = Annotated[
-    Path, typer.Option("--output", metavar="DIR", file_okay=False, help="Folder to write to.")
-]
-DataOption = Annotated[
-    Path,
-    typer.Option(
-        "--data",
-        metavar="DIR",
-        envvar="DICOM_NODE_DATA",
-        exists=True,
-        file_okay=False,
-        help="Folder of the labelled sets (acdc, mnms, sunnybrook, emidec, ecg, ecg_images, "
-        "studies), as published.",
-    ),
-]
-ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="A model, by its name.")]
-DeviceOption = Annotated[
-    Literal["auto", "cpu", "cuda"], typer.Option("--device", help="Where to compute.")
-]
-
-SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Same seed, same study.")]
-EnhancedOption = Annotated[
-    bool, typer.Option("--enhanced", help="One Enhanced MR instance, not classic MR.")
-]
 
 
 def main() -> None:
@@ -96,7 +57,7 @@ def serve(config: NeededConfig) -> None:
     """Run the node until SIGTERM or SIGINT."""
     from dicom_node.serve import serve as run
 
-    run(_load(config))
+    run(load(config))
 
 
 @app.command()
@@ -131,7 +92,7 @@ def process(
     wanted = [known for known in PROFILES if known in (profiles or ())]
     if unknown := {*(profiles or ())} - {*wanted}:
         raise typer.BadParameter(f"no profile {', '.join(sorted(unknown))}")
-    findings = process_files(paths, output, _load(config), wanted, explain=explain)
+    findings = process_files(paths, output, load(config), wanted, explain=explain)
     for entry in findings.series:
         reason = f": {entry.reason}" if entry.reason else ""
         typer.echo(
@@ -188,7 +149,7 @@ def status(
     """
     from dicom_node.status import print_status
 
-    print_status(_load(config), as_json=as_json, study=study, since=since, states=states or ())
+    print_status(load(config), as_json=as_json, study=study, since=since, states=states or ())
 
 
 @app.command()
@@ -205,7 +166,7 @@ def replay(
     """
     from dicom_node.replay import replay as run
 
-    if not run(series, _load(config), typer.echo):
+    if not run(series, load(config), typer.echo):
         raise typer.Exit(1)
 
 
@@ -214,7 +175,7 @@ def doctor(config: NeededConfig) -> None:
     """Check configuration, ports, destinations, disk, device, weights and their licences."""
     from dicom_node.doctor import examine
 
-    if not examine(_load(config)):
+    if not examine(load(config)):
         raise typer.Exit(1)
 
 
@@ -229,302 +190,5 @@ def config_show(config: ConfigOption = None) -> None:
     typer.echo(tomli_w.dumps(given), nl=False)
 
 
-@phantom_app.command("cine")
-def phantom_cine(
-    output: OutputOption,
-    seed: SeedOption = 1,
-    enhanced: EnhancedOption = False,
-) -> None:
-    """Write a synthetic short-axis cine study, with its truth as JSON beside it."""
-    from dicom_node.phantom import write_cine_study
-
-    typer.echo(f"Truth: {write_cine_study(output, seed, enhanced=enhanced)}")
-
-
-@phantom_app.command("lge")
-def phantom_lge(  # noqa: PLR0917 - the options of a command
-    output: OutputOption,
-    seed: SeedOption = 1,
-    averages: Annotated[int, typer.Option("--averages", min=1, help="Images of each slice.")] = 1,
-    doubled_slices: Annotated[
-        bool, typer.Option("--doubled-slices", help="Two breath-holds failed and were repeated.")
-    ] = False,
-    psir: Annotated[
-        bool, typer.Option("--psir", help="Phase-sensitive images beside the magnitudes.")
-    ] = False,
-    no_scar: Annotated[bool, typer.Option("--no-scar", help="A healthy heart.")] = False,
-    enhanced: EnhancedOption = False,
-    cine: Annotated[
-        Path | None,
-        typer.Option(
-            "--study-of",
-            metavar="DIR",
-            exists=True,
-            file_okay=False,
-            help="Of the heart and in the study that `phantom cine` wrote there, by its seed.",
-        ),
-    ] = None,
-) -> None:
-    """Write a synthetic late enhancement short axis, with its truth as JSON beside it."""
-    from dicom_node.phantom_lge import study_of, write_lge_study
-
-    if enhanced and (averages > 1 or doubled_slices):
-        raise typer.BadParameter("--enhanced goes without --averages and --doubled-slices")
-    header: Mapping[str, object] = {}
-    if cine is not None:
-        if output.resolve() == cine.resolve():
-            raise typer.BadParameter("--output is another folder than --study-of")
-        try:
-            seed, header = study_of(cine)
-        except ValueError as error:
-            raise typer.BadParameter(str(error)) from None
-    truth = write_lge_study(
-        output, seed, averages=averages, doubled_slices=doubled_slices, psir=psir,
-        scar=not no_scar, enhanced=enhanced, header=header,
-    )  # fmt: skip
-    typer.echo(f"Truth: {truth}")
-
-
-@phantom_app.command("spect")
-def phantom_spect(
-    output: OutputOption,
-    seed: SeedOption = 1,
-    shows: Annotated[
-        Literal["normal", "ischemia", "infarction"] | None,
-        typer.Option("--shows", help="What it shows; else the seed decides."),
-    ] = None,
-    rest_only: Annotated[bool, typer.Option("--rest-only", help="Without the stress series.")] = (
-        False
-    ),
-) -> None:
-    """Write synthetic perfusion SPECT at stress and rest, with its truth as JSON beside it."""
-    from dicom_node.phantom_spect import write_spect_study
-    from models.synthetic.perfusion import VIEWS
-
-    views = ("rest",) if rest_only else VIEWS
-    typer.echo(f"Truth: {write_spect_study(output, seed, kind=shows, views=views)}")
-
-
-@phantom_app.command("ecg")
-def phantom_ecg(
-    output: OutputOption,
-    seed: SeedOption = 1,
-    shows: Annotated[
-        Literal["normal", "abnormal_heartbeat", "infarction", "history_of_infarction"] | None,
-        typer.Option("--shows", help="What it shows; else the seed decides."),
-    ] = None,
-) -> None:
-    """Write a synthetic 12-lead ECG as waveform and as sheet, with its truth as JSON beside it."""
-    from dicom_node.phantom_ecg import write_ecg_study
-    from models.ecg_sheet import CLASSES
-
-    label = CLASSES.index(shows) if shows else None
-    typer.echo(f"Truth: {write_ecg_study(output, seed, label=label)}")
-
-
-@app.command()
-def prepare(
-    paths: Paths,
-    volumes: Annotated[
-        Path,
-        typer.Option(
-            "--volumes", metavar="CSV", exists=True, dir_okay=False,
-            help="Columns study (UID, or folder relative to the CSV), lv_edv_ml, lv_esv_ml; "
-            "optional rv_edv_ml, rv_esv_ml, part (train, validation, test).",
-        ),
-    ],
-    output: Annotated[
-        Path,
-        typer.Option("--output", metavar="DIR", file_okay=False, help="Data folder of training."),
-    ],
-    config: ConfigOption = None,
-) -> None:  # fmt: skip
-    """Make your own studies, with the volumes you reported, ready for train and evaluate."""
-    from dicom_node.prepare import prepare_studies
-
-    written = prepare_studies(paths, volumes, output, _load(config), typer.echo)
-    counts = ", ".join(f"{part} {count}" for part, count in sorted(written.items()))
-    typer.echo(f"Studies written to {output / 'studies'}: {counts or 'none'}")
-    if not written:
-        raise typer.Exit(1)
-
-
-@app.command()
-def train(  # noqa: PLR0917 - the options of a command
-    model: ModelArgument,
-    data: DataOption,
-    output: OutputOption,
-    steps: Annotated[
-        int | None, typer.Option("--steps", min=1, help="Optimiser steps; else the recipe's.")
-    ] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Same seed, same run.")] = 0,
-    sets: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="NAME", help="Train on this set alone; may be repeated."),
-    ] = None,
-    initial: Annotated[
-        Path | None,
-        typer.Option(
-            "--initial", metavar="FILE", exists=True, dir_okay=False,
-            help="Weights to start from (.npz of a model, or a checkpoint); else random ones.",
-        ),
-    ] = None,
-    refit: Annotated[
-        bool,
-        typer.Option(
-            "--refit", help="On all patients but those never fitted, once figures were taken."
-        ),
-    ] = False,
-    device: DeviceOption = "auto",
-) -> None:  # fmt: skip
-    """Train a model; goes on from the last checkpoint in the output folder.
-
-    Checkpoint, log.jsonl, curve.png, and at the end weights and card lie in DIR/MODEL.
-    """
-    from models.backend import choose_backend
-    from models.training.data import SETS
-    from models.training.export import export
-    from models.training.train import train as run
-
-    unknown = set(sets or ()) - set(SETS)
-    if unknown:
-        raise typer.BadParameter(f"no set {', '.join(sorted(unknown))}; known: {', '.join(SETS)}")
-    chosen = tuple(sets) if sets else SETS
-    folder = run(
-        model, data, output, steps=steps, seed=seed, sets=chosen, initial=initial,
-        refit=refit, device=choose_backend(device).device,
-    )  # fmt: skip
-    export(model, data, output, version="untested", folder=folder, sets=chosen, refit=refit)
-    typer.echo(f"Weights and card: {folder}")
-    typer.echo(f"Measure them: dicom-node evaluate {model} --weights {folder} ...")
-
-
-@study_app.command("lv-slices")
-def study_lv_slices(
-    data: DataOption,
-    output: OutputOption,
-    steps: Annotated[
-        int, typer.Option("--steps", min=8, help="Optimiser steps of each of the 28 trainings.")
-    ] = 2_000,
-    quick: Annotated[
-        bool, typer.Option("--quick", help="A few steps on few patients: only to see it work.")
-    ] = False,
-    device: DeviceOption = "auto",
-) -> None:
-    """Compare arrangements, optimisers and networks that tell slices with LV from those without.
-
-    Goes on where it stopped. Writes a table, learning curves and the runs to DIR/lv-slices.
-    """
-    from models.backend import choose_backend
-    from models.training.study_lv_slices import study_lv_slices as run
-
-    report = run(
-        data, output, steps=steps, quick=quick, device=choose_backend(device).device, say=typer.echo
-    )
-    typer.echo(f"Report: {report}")
-
-
-@study_app.command("quality")
-def study_quality(
-    data: DataOption,
-    output: OutputOption,
-    part: Annotated[
-        Literal["test", "validation"],
-        typer.Option("--part", help="Patients of the split; thresholds are chosen on validation."),
-    ] = "test",
-    per_patient: Annotated[
-        int, typer.Option("--per-patient", min=0, max=20, help="Breakages of each patient.")
-    ] = 5,
-    config: ConfigOption = None,
-) -> None:
-    """Measure the quality checks on ACDC: good studies doubted, wrong results caught.
-
-    Held-out patients are measured as they are and broken on purpose, with the networks and
-    thresholds of the configuration. Goes on where it stopped; what the networks found is kept, so
-    that other thresholds take seconds. Writes a table and the studies to DIR.
-    """
-    from dicom_node.study_quality import study_quality as run
-
-    report = run(
-        data, output, part=part, per_patient=per_patient, settings=_load(config), say=typer.echo
-    )
-    typer.echo(f"Report: {report}")
-
-
-@study_app.command("out-of-fold")
-def study_out_of_fold(
-    data: DataOption,
-    output: OutputOption,
-    folds: Annotated[
-        int, typer.Option("--folds", min=2, max=10, help="Parts, each left out once.")
-    ] = 2,
-    steps: Annotated[
-        int, typer.Option("--steps", min=4, help="Optimiser steps of the network of each part.")
-    ] = 900,
-    device: DeviceOption = "auto",
-) -> None:
-    """Measure patients of ACDC by networks that never saw them, for train cine_disease_....
-
-    Trains one segmenting network for each part of the patients, on the others. Goes on where it
-    stopped. Then `train` with the same output folder learns disease groups from what was measured.
-    """
-    from dicom_node.out_of_fold import out_of_fold
-    from models.backend import choose_backend
-
-    written = out_of_fold(
-        data, output, folds=folds, steps=steps, backend=choose_backend(device), say=typer.echo
-    )
-    typer.echo(f"Measured hearts: {', '.join(str(path) for path in written.values())}")
-
-
-@app.command()
-def evaluate(  # noqa: PLR0917 - the options of a command
-    model: ModelArgument,
-    data: DataOption,
-    output: OutputOption,
-    part: Annotated[
-        Literal["test", "validation"], typer.Option("--part", help="Patients of the split.")
-    ] = "test",
-    weights: Annotated[
-        Path | None,
-        typer.Option(
-            "--weights", metavar="DIR", exists=True, file_okay=False,
-            help="Folder of card and weights that train wrote; else the shipped ones.",
-        ),
-    ] = None,
-    scanner_change: Annotated[
-        bool,
-        typer.Option(
-            "--scanner-change/--no-scanner-change",
-            help="Also under simulated scanner changes, which takes most of the time.",
-        ),
-    ] = True,
-    device: DeviceOption = "auto",
-    precision: Annotated[
-        Literal["float32", "bfloat16"], typer.Option("--precision", help="Of the networks.")
-    ] = "float32",
-) -> None:  # fmt: skip
-    """Measure a model on the held-out patients, through the node's own chain.
-
-    Writes Dice and Hausdorff distances, volumes with Bland-Altman plots, ED and ES frame errors,
-    what simulated scanner changes cost, figures by group and the worst cases with their contours,
-    as Markdown, JSON and PNG.
-    """
-    from dicom_node.evaluate import evaluate_model
-
-    report = evaluate_model(
-        model, data, output, part=part, device=device, precision=precision,
-        weights=weights, scanner_changes=scanner_change, say=typer.echo,
-    )  # fmt: skip
-    typer.echo(f"Report: {report}")
-
-
-def _load(config: Path | None) -> Settings:
-    """Load settings and configure the log by them."""
-    from config.loader import load_settings
-    from dicom_node.logs import configure_logs
-
-    configure_logs(LogSettings())
-    settings = load_settings(config)
-    configure_logs(settings.log)
-    return settings
+for command in (prepare, train, evaluate):
+    app.command()(command)

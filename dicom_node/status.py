@@ -61,7 +61,9 @@ class Wanted:
         known = [str(state) for state in StackState]
         for state in states:
             if state not in known:
-                raise ConfigError(f"--state {state}: the states are {', '.join(known)}")
+                raise ConfigError(
+                    f"--state {state}: the states are {', '.join(known)}, interrupted"
+                )
         chosen = tuple(StackState(state) for state in states)
         return cls(study, _time(since, timezone, now) if since else None, chosen)
 

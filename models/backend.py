@@ -30,9 +30,7 @@ class Backend:
     device : {"cpu", "cuda"}
     precision : {"float32", "bfloat16"}
         In bfloat16 convolutions and matrix products round to 8 bits of mantissa, which processors
-        that have instructions for it compute about twice as fast. Networks that decide yes or no
-        compute in float32 all the same (`exact`): a slice at the threshold would come in by one
-        and stay out by the other.
+        that have instructions for it compute about twice as fast.
     """
 
     device: str = "cpu"

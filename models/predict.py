@@ -52,8 +52,15 @@ class Localisation:
     lv_area_mm2: Float64
 
 
+_MAY_ROUND = "segmentation"
+
+
 class TaskNetwork:
     """A network that does a task of the pipelines.
+
+    Only the segmentation of cines computes in the precision of the backend. Others say yes or no,
+    or cost little, and compute in float32: a slice at the threshold would come in by one precision
+    and stay out by the other.
 
     Parameters
     ----------
@@ -73,7 +80,7 @@ class TaskNetwork:
 
     def __init__(self, task: str, name: str, backend: Backend, folder: Path) -> None:
         network, self.card = load(name, folder, task)
-        self._network = backend.ready(network)
+        self._network = (backend if task == _MAY_ROUND else backend.exact).ready(network)
         self._device = backend.device
 
 
@@ -86,7 +93,7 @@ class HeartLocaliser(TaskNetwork):
         backend: Backend = CPU,
         folder: Path = WEIGHTS_FOLDER,
     ) -> None:
-        super().__init__("localisation", name, backend.exact, folder)
+        super().__init__("localisation", name, backend, folder)
 
     def __call__(self, images: Float32, pixel_spacing_mm: tuple[float, float]) -> Localisation:
         """Locate the heart in images of one stack that share their pixel grid.

@@ -28,7 +28,7 @@ class SliceClassifier(TaskNetwork):
     def __init__(
         self, name: str = "lge_slices", backend: Backend = CPU, folder: Path = WEIGHTS_FOLDER
     ) -> None:
-        super().__init__("slice_classification", name, backend.exact, folder)
+        super().__init__("slice_classification", name, backend, folder)
         self._grid = grid_of(self.card.input)
 
     def __call__(self, images: Float32, pixel_spacing_mm: tuple[float, float]) -> Float64:

@@ -85,10 +85,10 @@ def build_cine_pipeline(settings: CineSettings, worker: WorkerSettings) -> CineP
     detector = (
         None
         if settings.detector == LV_AREA_CURVE
-        else opened(PhaseDetector, settings.detector, backend.exact, own)
+        else opened(PhaseDetector, settings.detector, backend, own)
     )
     regressor = (
-        opened(VolumeRegressor, settings.regressor, backend.exact, own)
+        opened(VolumeRegressor, settings.regressor, backend, own)
         if settings.volume_method == "regression"
         else None
     )
@@ -97,7 +97,7 @@ def build_cine_pipeline(settings: CineSettings, worker: WorkerSettings) -> CineP
     disease = (
         None
         if settings.disease_classifier == NO_NETWORK
-        else opened(Diseases, settings.disease_classifier, backend.exact, own)
+        else opened(Diseases, settings.disease_classifier, backend, own)
     )
     stages = cine_stages(
         settings, localiser, segmenter, detector, regressor, classifier=classifier, disease=disease
