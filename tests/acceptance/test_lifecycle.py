@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from storage.states import StackState
@@ -50,3 +51,20 @@ def test_a_stop_in_mid_job_loses_nothing(
     assert len(returned(archive, study.uid)) == 3
     assert len(node.log("job completed")) == 1
     assert not list((node.settings.storage.folder / "work").iterdir())
+
+
+def test_a_transfer_cut_off_by_a_stop_is_waited_for(
+    start_node: StartNode, archive: Orthanc, tmp_path: Path
+) -> None:
+    """The quiet time starts anew with the node: while it was down nobody could send."""
+    quiet_s = 6
+    study = small_study(tmp_path / "study", 17)
+    node = start_node([archive.address], completion={"quiet_s": quiet_s})
+    storescu(study.of_slices(0, 5), node.address)
+    assert node.stop() == 0
+    time.sleep(quiet_s)
+    node.start()
+    storescu(study.of_slices(5, study.slices), node.address)
+    stack = node.wait_settled(study.uid)
+    assert stack.instances == len(study.files)
+    assert len(node.log("job queued")) == 1

@@ -11,10 +11,18 @@ from pipeline.errors import NotYetCovered, Rejection
 from pipeline.findings import SeriesFindings
 from pipeline.lge_case import LeftOut, LgeCase
 from pipeline.results import write_results
+from pipeline.stages.coverage import UNKNOWN_ENDS
 from pipeline.stages.scar_biomarkers import OUTLINED
 from pipeline.stages.transmurality import TRANSMURALITY
 from pipeline.stated import completed_findings
-from tests.unit.pipeline.cine_cases import finding, label_stack, oracle_pipeline, value, withheld
+from tests.unit.pipeline.cine_cases import (
+    drawn_labels,
+    finding,
+    label_stack,
+    oracle_pipeline,
+    value,
+    withheld,
+)
 from tests.unit.pipeline.lge_cases import (
     CAVITY,
     INFARCT,
@@ -174,12 +182,10 @@ def test_the_classifier_decides_which_slices_count():
         lge_pipeline(truth, OracleClassifier(np.full(12, 0.1))).run(lge_stack(truth))
 
 
-def cine_findings(**changes: object) -> SeriesFindings:
+def cine_findings(labels: np.ndarray | None = None, **changes: object) -> SeriesFindings:
     """Findings of a cine in the planes of the drawn stack; the RV lies on the left of the LV."""
-    from tests.unit.pipeline.cine_cases import drawn_labels
-
     stack = lge_stack(drawn_truth())
-    labels = drawn_labels(phases=10)
+    labels = drawn_labels(phases=10) if labels is None else labels
     cine = replace(
         label_stack(labels, slice_spacing_mm=8.0, headers=stack.headers),
         positions_mm=stack.positions_mm,
@@ -224,6 +230,21 @@ def test_without_septum_segments_are_withheld(cine, change, words):
     study = [] if change is None else [cine.model_copy(update=change)]
     found = lge_case(companion=companion_of(study))
     assert words in withheld(found, "transmurality_1")
+
+
+def test_a_cine_that_does_not_taper_gives_no_septum(cine):
+    labels = drawn_labels(phases=10)
+    labels[:] = labels[:, 6:7]
+    assert cine.septum
+    assert cine_findings(labels).septum is None
+
+
+def test_segments_of_a_wall_that_does_not_taper_are_withheld(cine):
+    """Turned over, they would be wrong numbers without a word."""
+    truth = drawn_truth()
+    truth[:] = truth[6]
+    found = lge_case(truth, companion=companion_of([cine]))
+    assert {withheld(found, name) for name in TRANSMURALITY[:16]} == {UNKNOWN_ENDS}
 
 
 def test_a_septum_in_another_frame_of_reference_is_not_used(cine):

@@ -14,6 +14,7 @@ from matplotlib.patches import Wedge
 from models.synthetic.cine import synthesise_cine
 from pipeline.aha import APEX_NOT_SHOWN
 from pipeline.case import SEGMENT_LABELS, Biomarker, QualityFinding, Verdict
+from pipeline.companion import companion_of
 from pipeline.lge_case import LgeCase
 from pipeline.results import write_results
 from pipeline.results.codes import in_report
@@ -37,6 +38,7 @@ from tests.unit.pipeline.result_cases import (
     read,
     with_context,
 )
+from tests.unit.pipeline.test_lge import cine_findings
 
 
 def walls(mm=8.0, **other):
@@ -157,6 +159,15 @@ def test_numbers_stand_beside_their_ranges_with_the_digits_of_the_report():
     assert "1.87 m²" in said
     assert "61.0 /min" in said
     assert any("Petersen 2017" in text for text in said)
+
+
+def test_a_joined_page_names_the_networks_of_both():
+    case = joined_case()
+    assert "of the cine" not in " ".join(texts(case))
+    beside = companion_of([cine_findings()])
+    model = beside.models[0]
+    said = " ".join(texts(replace(case, companion=beside)))
+    assert f"of the cine {model.name} {model.version}" in said
 
 
 def test_who_it_is_and_when_stands_in_the_head():
