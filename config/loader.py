@@ -30,14 +30,17 @@ def load_settings(path: Path | None, environ: Mapping[str, str] = os.environ) ->
     Raises
     ------
     ConfigError
-        The file cannot be read, is not TOML, or a key or value is not allowed; the message
-        names each key and what is allowed.
+        The file cannot be read, is not TOML, a key or value is not allowed, or a variable
+        names a key but for an underscore; the message names each key and what is allowed.
     """
     values = _read_toml(path) if path else {}
     in_file = frozenset(_keys(values))
+    meant = {variable.replace("__", "_"): variable for variable in _variables(Settings)}
     for name, value in environ.items():
         if name.startswith(ENVIRONMENT_PREFIX):
             _override(values, name, value)
+        elif name in meant:
+            raise ConfigError(f"environment: {name}: this setting is given as {meant[name]}")
     try:
         settings = Settings.model_validate(values)
     except ValidationError as error:
@@ -56,6 +59,16 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not a TOML file: {error}") from error
+
+
+def _variables(model: type[BaseModel], above: str = "DICOM_NODE") -> Iterator[str]:
+    """The variable of every key that the environment can give."""
+    for name, field in model.model_fields.items():
+        variable = f"{above}__{name.upper()}"
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from _variables(field.annotation, variable)
+        else:
+            yield variable
 
 
 def _keys(table: Mapping[str, Any], *above: str) -> Iterator[tuple[str, ...]]:

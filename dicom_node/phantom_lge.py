@@ -13,6 +13,7 @@ from typing import Unpack
 
 import numpy as np
 from pydicom import Dataset, dcmread
+from pydicom.errors import InvalidDicomError
 
 from dicom_node.phantom import TRUTH_NAME, placed_truth, save_study
 from dicom_node.phantom_instances import (
@@ -136,10 +137,13 @@ def study_of(folder: Path) -> tuple[int, Mapping[str, object]]:
     images = sorted(folder.glob("synthetic-*.dcm"))
     if not images or not (folder / TRUTH_NAME).is_file():
         raise ValueError(f"no synthetic study lies in {folder}")
-    truth = json.loads((folder / TRUTH_NAME).read_text(encoding="utf-8"))
-    header = dcmread(images[0], stop_before_pixels=True)
     same = ("StudyInstanceUID", "FrameOfReferenceUID")
-    return int(truth["seed"]), {name: str(header[name].value) for name in same}
+    try:
+        seed = int(json.loads((folder / TRUTH_NAME).read_text(encoding="utf-8"))["seed"])
+        header = dcmread(images[0], stop_before_pixels=True)
+        return seed, {name: str(header[name].value) for name in same}
+    except (KeyError, TypeError, ValueError, InvalidDicomError) as error:
+        raise ValueError(f"the synthetic study in {folder} is damaged: {error!r}") from error
 
 
 def _placed(lge: SyntheticLge, images: list[Float32], form: StudyForm) -> PlacedCine:

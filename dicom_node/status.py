@@ -55,8 +55,10 @@ class Wanted:
         Raises
         ------
         ConfigError
-            No such state, or no time; the message says what is allowed.
+            No UID, no such state, or no time; the message says what is allowed.
         """
+        if not re.fullmatch(r"[0-9.]*", study, re.ASCII):
+            raise ConfigError(f"--study {study!a}: a Study Instance UID has digits and dots alone")
         states = ["running" if state == "interrupted" else state for state in states]
         known = [str(state) for state in StackState]
         for state in states:
@@ -237,7 +239,9 @@ def _lines(status: NodeStatus, zone: ZoneInfo, *, everything: bool) -> Iterator[
         yield from _outbox_lines(box, node_runs=status.node_runs)
     counts = Counter(_state(stack) for stack in status.stacks)
     yield f"Stacks: {_counted(counts) or ('none yet' if everything else 'none of these')}"
-    if not status.node_runs:
+    if status.node_runs:
+        yield f"A node runs on {escape(str(status.folder))}"
+    else:
         yield (
             f"[bold red]No node runs on {escape(str(status.folder))}[/bold red]: all stands as the"
             " last one left it until `serve` starts"

@@ -51,7 +51,7 @@ class DataFolder:
     """
 
     def __init__(self, settings: StorageSettings, *, read_only: bool = False) -> None:
-        self.root = settings.folder.resolve()
+        self.root = Path(os.path.realpath(settings.folder))  # links that go round stay as they are
         self._refuse_mb = settings.refuse_free_mb
         self._lock: int | None = None
         if not read_only:

@@ -82,6 +82,13 @@ def test_environment_overrides_the_file(tmp_path: Path) -> None:
     assert load_settings(path, {"DICOM_NODE_DATA": "x"}).node.port == 104
 
 
+def test_a_variable_with_an_underscore_too_few_is_not_passed_over() -> None:
+    with pytest.raises(ConfigError, match=r"DICOM_NODE_NODE_PORT: .* DICOM_NODE__NODE__PORT"):
+        load_settings(None, {"DICOM_NODE_NODE_PORT": "104"})
+    # What Kubernetes gives every container beside a service that is called so.
+    load_settings(None, {"DICOM_NODE_PORT": "tcp://10.0.0.1:104", "DICOM_NODE_SERVICE_HOST": "x"})
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -189,5 +189,8 @@ def test_it_can_lie_in_the_study_of_a_cine(tmp_path: Path) -> None:
     truth = json.loads((lge / "truth.json").read_text())
     assert (truth["seed"], truth["study_instance_uid"]) == (SEED, one.StudyInstanceUID)
     (tmp_path / "empty").mkdir()
-    for wrong in (lge, tmp_path / "empty"):
+    (tmp_path / "damaged").mkdir()
+    for damaged in (min(cine.glob("*.dcm")).name, "truth.json"):
+        (tmp_path / "damaged" / damaged).write_text("[]")
+    for wrong in (lge, tmp_path / "empty", tmp_path / "damaged"):
         assert CliRunner().invoke(app, [*ask, str(wrong)]).exit_code == 2

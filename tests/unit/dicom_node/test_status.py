@@ -62,7 +62,8 @@ def test_before_the_first_start_the_folder_is_named(
 def test_an_empty_node_says_so(
     settings: Settings, world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert shown(settings, capsys) == "Stacks: none yet\n"
+    runs = f"A node runs on {settings.storage.folder}\n"
+    assert shown(settings, capsys) == f"Stacks: none yet\n{runs}"
     assert read_status(settings).has_data
 
 
@@ -136,7 +137,7 @@ def test_what_failed_since_a_time_or_of_one_study_is_shown_alone(
     ]
     assert studies(study="5.2") == ["5.2"]
     print_status(settings, as_json=False, study="5.9")
-    assert capsys.readouterr().out == "Stacks: none of these\n"
+    assert capsys.readouterr().out.startswith("Stacks: none of these\n")
 
 
 @pytest.mark.parametrize(
@@ -154,13 +155,19 @@ def test_times_are_given_back_from_now_or_as_dates_of_the_site(typed: str, meant
 
 
 @pytest.mark.parametrize(
-    ("since", "states", "allowed"), [("week", (), "7d"), ("", ("failed",), "rejected")]
+    ("study", "since", "states", "allowed"),
+    [
+        ("", "week", (), "7d"),
+        ("", "", ("failed",), "rejected"),
+        ("A-4711", "", (), "digits and dots"),
+        ("\udcff", "", (), "digits and dots"),
+    ],
 )
-def test_what_is_no_time_and_no_state_is_told_with_what_is(
-    since: str, states: tuple[str, ...], allowed: str
+def test_what_is_no_uid_no_time_and_no_state_is_told_with_what_is(
+    study: str, since: str, states: tuple[str, ...], allowed: str
 ) -> None:
     with pytest.raises(ConfigError, match=allowed):
-        Wanted.read("", since, states, "UTC", START)
+        Wanted.read(study, since, states, "UTC", START)
 
 
 @pytest.mark.parametrize("since", ["0001-01-01", "9999-12-31T23:59-12:00"])

@@ -136,6 +136,13 @@ def test_a_folder_that_cannot_be_looked_into_is_named(tmp_path):
         open_storage(StorageSettings(folder=folder), read_only=True)
 
 
+@pytest.mark.parametrize("read_only", [False, True])
+def test_a_folder_that_is_a_link_to_itself_is_named(tmp_path, read_only):
+    (tmp_path / "round").symlink_to(tmp_path / "round")
+    with pytest.raises((StorageUnusable, StorageMissing), match="round"):
+        open_storage(StorageSettings(folder=tmp_path / "round"), read_only=read_only)
+
+
 @pytest.mark.parametrize("read_only", [True, False])
 def test_a_newer_database_is_refused_and_left_alone(world, read_only):
     path = world.storage.folder.database
