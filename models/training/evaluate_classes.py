@@ -38,7 +38,8 @@ def add_judged(evaluation: Evaluation, classes: Sequence[str], judged: Sequence[
     A row holds `accuracy` (1 where the class is right), the probability of the true class and the
     confidence in the one found; its group is the true class. The confusion
     (`models.training.metrics.class_figures`) is taken of each set as `<set>_classes`, of all real
-    ones as `all_real_classes` and of all synthetic ones as `all_synthetic_classes`.
+    ones as `all_real_classes` and of all synthetic ones as `all_synthetic_classes`, unless they are
+    of one set.
     """
     for one in judged:
         evaluation.add(
@@ -57,5 +58,7 @@ def add_judged(evaluation: Evaluation, classes: Sequence[str], judged: Sequence[
         for name in (f"all_{kind}", one.dataset):
             tables.setdefault(name, []).append(one)
     for name, chosen in sorted(tables.items(), key=lambda table: -len(table[1])):
+        if name.startswith("all_") and len({one.dataset for one in chosen}) == 1:
+            continue
         found, truth = [one.found for one in chosen], [one.label for one in chosen]
         evaluation.pooled[f"{name}_classes"] = class_figures(found, truth, classes)

@@ -169,7 +169,7 @@ def test_training_exporting_and_measuring_go_the_common_way(tmp_path, few_seeds)
     classifier = PerfusionClassifier(folder=run)
     evaluation = Evaluation(card, "test", tmp_path, lambda _: None)
     evaluate_spect(evaluation, classifier)
-    table = evaluation.pooled["all_synthetic_classes"]
+    table = evaluation.pooled["synthetic_spect_classes"]
     assert [table[f"n_{name}"] for name in classifier.classes] == [2, 2, 2]
     assert "all_real_classes" not in evaluation.pooled
     report = write(evaluation, tmp_path / "report")
@@ -177,7 +177,7 @@ def test_training_exporting_and_measuring_go_the_common_way(tmp_path, few_seeds)
     assert "do not compare" in text
     assert "0.72 (ischemia, n 18)" in text
     figures = json.loads(report.with_suffix(".json").read_text())["card"]
-    assert figures["test_all_synthetic_classes"]["n_ischemia"] == 2
+    assert figures["test_synthetic_spect_classes"]["n_ischemia"] == 2
 
 
 def test_the_best_weights_of_a_run_are_what_is_exported(tmp_path, few_seeds):
