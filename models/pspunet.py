@@ -82,7 +82,7 @@ class PSPUNet(nn.Module):
         Channels of the logits.
     """
 
-    def __init__(self, width: int = 16, classes: int = 4) -> None:
+    def __init__(self, width: int = 8, classes: int = 4) -> None:
         super().__init__()
         channels = [width * 2**level for level in range(_LEVELS)]
         self.down = nn.ModuleList(

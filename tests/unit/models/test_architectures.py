@@ -14,7 +14,7 @@ FULL = {
 }
 SHIPPED = {
     "unet_3d": {"width": 16},
-    "pspunet": {"width": 16},
+    "pspunet": {"width": 8},
     "ed_es_detector": {},
     "regression_unet": {"width": 16},
 }
