@@ -134,8 +134,8 @@ def study_quality(
     data: DataOption,
     output: OutputOption,
     part: Annotated[
-        Literal["test", "validation"],
-        typer.Option("--part", help="Patients of the split; thresholds are chosen on validation."),
+        Literal["test", "validation", "train"],
+        typer.Option("--part", help="Patients of the split; thresholds are never chosen on test."),
     ] = "test",
     per_patient: Annotated[
         int, typer.Option("--per-patient", min=0, max=20, help="Breakages of each patient.")
@@ -144,7 +144,7 @@ def study_quality(
 ) -> None:
     """Measure the quality checks on ACDC: good studies doubted, wrong results caught.
 
-    Held-out patients are measured as they are and broken on purpose, with the networks and
+    Patients are measured as they are and broken on purpose, with the networks and
     thresholds of the configuration. Goes on where it stopped; what the networks found is kept, so
     that other thresholds take seconds. Writes a table and the studies to DIR.
     """

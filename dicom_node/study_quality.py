@@ -1,6 +1,6 @@
 """Study of the quality checks: how often they doubt good studies, how many wrong ones they catch.
 
-Held-out patients of ACDC are measured by the node's own chain as they are, and broken on purpose
+Patients of ACDC are measured by the node's own chain as they are, and broken on purpose
 (`models.training.breakages`). What the networks found is kept per study, so that the study goes on
 where it stopped, and that other thresholds are judged in seconds.
 """
@@ -51,8 +51,8 @@ def study_quality(
         Folder of the labelled sets, with ACDC.
     output : Path
         Folder for what the networks found, and for `quality-<part>` as `.json` and `.md`.
-    part : {"test", "validation"}
-        Thresholds are chosen on the latter.
+    part : {"test", "validation", "train"}
+        Thresholds are never chosen on the first; the networks were fitted to the last.
     per_patient : int
         So many breakages of each patient, dealt in turn.
     settings : Settings

@@ -44,7 +44,7 @@ class StudyRow:
     @property
     def wrong(self) -> bool:
         """Whether the ejection fraction of the LV is far off."""
-        return self.error is not None and abs(self.error) > LARGE_ERROR
+        return _far_off(self.error)
 
     @property
     def noticed(self) -> bool:
@@ -76,6 +76,9 @@ def _summary(rows: Sequence[StudyRow], part: str) -> list[str]:
     wrong = [row for row in rows if row.breakage != WHOLE and row.wrong]
     reviewed, caught = ([row for row in these if row.noticed] for these in (whole, wrong))
     rv_reviewed = [row for row in whole if row.rv_verdict != Verdict.OK]
+    either = [row for row in whole if row.noticed or row in rv_reviewed]
+    rv_wrong = [row for row in whole if _far_off(row.rv_error)]
+    rv_caught = [row for row in rv_wrong if row in rv_reviewed]
     return [
         f"# Quality checks, {part} patients of ACDC",
         "",
@@ -90,6 +93,9 @@ def _summary(rows: Sequence[StudyRow], part: str) -> list[str]:
         f"| broken, LV EF off by more than {LARGE_ERROR:g} points | {len(wrong)} "
         f"| {_share(caught, wrong)} |",
         f"| whole, verdict on the RV EF | {len(whole)} | {_share(rv_reviewed, whole)} |",
+        f"| whole, verdict on either | {len(whole)} | {_share(either, whole)} |",
+        f"| whole, RV EF off by more than {LARGE_ERROR:g} points, verdict on it | {len(rv_wrong)} "
+        f"| {_share(rv_caught, rv_wrong)} |",
     ]
 
 
@@ -141,6 +147,10 @@ def _line(row: StudyRow) -> str:
 def told(error: float | None) -> str:
     """The error of an ejection fraction in words."""
     return "no LV EF" if error is None else f"LV EF off by {error:+.1f} points"
+
+
+def _far_off(error: float | None) -> bool:
+    return error is not None and abs(error) > LARGE_ERROR
 
 
 def _share(some: Sequence[StudyRow], of: Sequence[StudyRow]) -> str:

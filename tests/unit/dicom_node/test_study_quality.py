@@ -83,8 +83,8 @@ def test_a_study_without_a_heart_is_rejected_and_stays_so(heart, tmp_path):
 
 
 def test_the_report_counts_what_is_wrong_and_noticed(tmp_path):
-    good = StudyRow("p1", "whole", 0.0, 1.0, 2.0, "ok", "review", (), ("rv_variation",))
-    doubted = replace(good, patient="p2", verdict="review", checks=("image_noise",))
+    good = StudyRow("p1", "whole", 0.0, 1.0, 12.0, "ok", "review", (), ("rv_variation",))
+    doubted = StudyRow("p2", "whole", 0.0, 1.0, 2.0, "review", "ok", ("image_noise",))
     caught = replace(doubted, breakage="noise", degree=0.5, error=-12.0)
     missed = replace(good, breakage="blur", degree=8.0, error=11.0)
     harmless = replace(caught, error=9.0)
@@ -93,7 +93,9 @@ def test_the_report_counts_what_is_wrong_and_noticed(tmp_path):
     lines = report.read_text().splitlines()
     assert "| whole | 2 | 1 (50%) |" in lines
     assert "| broken, LV EF off by more than 10 points | 2 | 1 (50%) |" in lines
-    assert "| whole, verdict on the RV EF | 2 | 2 (100%) |" in lines
+    assert "| whole, verdict on the RV EF | 2 | 1 (50%) |" in lines
+    assert "| whole, verdict on either | 2 | 2 (100%) |" in lines
+    assert "| whole, RV EF off by more than 10 points, verdict on it | 1 | 1 (100%) |" in lines
     assert "| noise | 0.5 | 2 | 10.5 | 1 | 1 | 2 |" in lines
     assert "| image_noise | 1 | 1 | 1 | 1 |" in lines
     assert "- p1, blur 8, LV EF off by +11.0 points" in lines
