@@ -129,7 +129,8 @@ def _refuse_incomplete(grid: Grid, max_missing_fraction: float) -> None:
     if grid.hole_fraction > max_missing_fraction:
         raise Rejection(
             "too_much_missing",
-            f"{grid.hole_fraction:.0%} of the images are missing, "
+            f"{grid.hole_fraction:.0%} of the images are missing (of the {grid.n_phases} phases "
+            f"and {grid.n_slices} slices that were seen), "
             f"{max_missing_fraction:.0%} may be: {'; '.join(grid.missing)}",
         )
 

@@ -3,6 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from statistics import median_low
 
 import numpy as np
 
@@ -125,17 +126,23 @@ def usual_span_ms(rows: Sequence[Sequence[TimedCell]]) -> float:
 
 
 def stray(rows: Sequence[Sequence[TimedCell]]) -> TimedCell | None:
-    """Return the image whose time lies furthest outside the beat of its slice; None without one."""
+    """Return the image whose time lies furthest outside the beat of its slice; None without one.
+
+    Of two that are the only ones of their slice, the one further from the middle of the stack.
+    """
     middles = [float(np.median([item.time_ms for item in row])) for row in rows]
-    distance_ms, item = max(
+    middle_ms = float(np.median([item.time_ms for row in rows for item in row]))
+    distance_ms, _, item = max(
         (
-            (abs(item.time_ms - middle), item)
+            (abs(item.time_ms - middle), abs(item.time_ms - middle_ms), item)
             for row, middle in zip(rows, middles, strict=True)
             for item in row
         ),
-        key=lambda pair: pair[0],
+        key=lambda found: found[:2],
     )
-    return item if distance_ms > STRAY_BEATS * usual_span_ms(rows) else None
+    # Where most images are absent, intervals are longer than they seem.
+    seen_ms = median_low([row[-1].time_ms - row[0].time_ms for row in rows])
+    return item if distance_ms > STRAY_BEATS * max(usual_span_ms(rows), seen_ms) else None
 
 
 def without_repeats(

@@ -164,7 +164,10 @@ def test_too_many_holes_are_refused_by_name(tmp_path: Path) -> None:
     for t in (1, 2, 4):
         del files[uid_of(t, 2)]
     rejection = refused(files, "too_much_missing")
-    assert "slice 3: phases 2, 3, 5 missing" in rejection.reason
+    assert rejection.reason == (
+        "12% of the images are missing (of the 6 phases and 4 slices that were seen), 10% may be: "
+        "slice 3: phases 2, 3, 5 missing"
+    )
     assert assembled(files, 0.2).sources[4][2] is None
 
 

@@ -483,3 +483,18 @@ def test_sunnybrook(real_data: Path, folder: str, slices: int) -> None:
     by_slice = [list(column) for column in zip(*uids(grid), strict=True)]
     expected = [order[20 * z : 20 * z + 20] for z in range(slices)]
     assert by_slice in (expected, expected[::-1])
+
+
+def test_where_most_images_are_missing_none_of_the_others_has_a_stray_time() -> None:
+    """Neighbours in time tell the interval, but their number no longer the length of the beat."""
+    left = {at: header for at, header in stack_headers(5, 20).items() if at[0] in {0, 1, 2, 3, 19}}
+    assert build_grid(left.values()).n_slices == 5
+
+
+@pytest.mark.parametrize("phase", [0, 19])
+def test_of_two_images_of_a_slice_the_one_with_the_stray_time_is_named(phase: int) -> None:
+    headers = {at: header for at, header in stack_headers(5, 20).items() if at[0] in {0, 19}}
+    headers[phase, 2] = with_frame(headers[phase, 2], trigger_time_ms=9000.0)
+    with pytest.raises(Rejection, match="9e\\+03 ms lies outside the beat of its slice") as caught:
+        build_grid(headers.values())
+    assert caught.value.sop_instance_uid == headers[phase, 2].sop_instance_uid
