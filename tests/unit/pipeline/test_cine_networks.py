@@ -20,9 +20,10 @@ from pipeline.assemble import assemble
 from pipeline.case import CineCase, CineStack
 from pipeline.cine import CinePipeline, build_cine_pipeline
 from pipeline.errors import NotYetCovered, Rejection
-from pipeline.headers import read_header
+from pipeline.headers import InstanceHeader, read_header
 from pipeline.routing import propose
 from pipeline.stages.detection import cyclic_distance
+from pipeline.stages.quality import check_missing_images
 from tests.unit.pipeline.cine_cases import finding, label_stack, value
 
 PATIENTS = ("SCD0000101", "SCD0000201")
@@ -43,13 +44,20 @@ def synthetic_stack(cine: SyntheticCine) -> CineStack:
 
 
 @cache
-def real_stack(folder: Path) -> CineStack:
-    files = {}
-    headers = []
-    for path in sorted(folder.rglob("*.dcm")):
-        headers.append(read_header(path))
-        files[headers[-1].sop_instance_uid] = path
-    (proposal,) = propose(headers, (CINE_ROUTE,))
+def real_files(folder: Path) -> dict[Path, InstanceHeader]:
+    return {path: read_header(path) for path in sorted(folder.rglob("*.dcm"))}
+
+
+@cache
+def real_stack(folder: Path, without: frozenset[str] = frozenset()) -> CineStack:
+    """A study, perhaps without some instances."""
+    there = {
+        path: header
+        for path, header in real_files(folder).items()
+        if header.sop_instance_uid not in without
+    }
+    (proposal,) = propose(there.values(), (CINE_ROUTE,))
+    files = {header.sop_instance_uid: path for path, header in there.items()}
     return assemble(proposal, files, CineSettings())
 
 
@@ -163,6 +171,19 @@ def test_a_real_study_cut_in_the_middle_is_not_measured(real_data, patient):
     case = pipeline().run(few)
     assert "withheld" in {finding(case, f"coverage_{end}").verdict for end in ("base", "apex")}
     assert value(case, "lv_edv") is None
+
+
+@pytest.mark.parametrize(
+    ("gone", "verdict", "named"),
+    [((5,), "review", "1 slice"), ((4, 5, 6, 7), "withheld", "4 slices")],
+)
+def test_slices_missing_from_a_real_study_are_named(real_data, gone, verdict, named):
+    folder = study(real_data, PATIENTS[0])
+    lost = frozenset(row[z].sop_instance_uid for row in real_stack(folder).sources for z in gone)
+    whole, torso = (CineCase(real_stack(folder, without)) for without in (frozenset(), lost))
+    assert check_missing_images(whole, CineSettings().quality).verdict == "ok"
+    found = check_missing_images(torso, CineSettings().quality)
+    assert (found.verdict, f": {named} missing" in found.reason) == (verdict, True)
 
 
 def test_images_of_no_heart_are_rejected():
