@@ -13,16 +13,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from config.schema import CineSettings, WorkerSettings
+from config.schema import CineSettings, LgeSettings, WorkerSettings
 from dicom_node.study_quality import chain
-from models.training import acdc
+from models.training import acdc, emidec
 from models.training.breakages import broken
 from models.training.cases import LabelledCine, LabelledVolume
 from pipeline.case import CineCase, CineStack, Verdict
 from pipeline.cine import build_cine_pipeline
 from pipeline.errors import Rejection
+from pipeline.lge import build_lge_pipeline
+from pipeline.lge_case import LgeCase
 from pipeline.stages import Stage
 from tests.unit.pipeline.cine_cases import finding, label_stack
+from tests.unit.pipeline.lge_cases import lge_stack
 
 OK, REVIEW, WITHHELD = Verdict.OK, Verdict.REVIEW, Verdict.WITHHELD
 Expected = Mapping[str, Verdict]
@@ -254,3 +257,65 @@ def test_no_check_goes_without_a_real_image(real_data):
     assert {one.check for one in case.quality} - by_card - {"missing_images"} == tested - {
         "blank_images"
     }
+
+
+@cache
+def late_enhancement():
+    return build_lge_pipeline(LgeSettings(), WorkerSettings())
+
+
+def lge(of: LabelledVolume, frames: np.ndarray, slice_spacing_mm: float = 10.0) -> LgeCase:
+    stack = lge_stack(
+        np.zeros(frames.shape, np.uint8),
+        frames=np.ascontiguousarray(frames, dtype=np.float32)[None],
+        pixel_spacing_mm=of.pixel_spacing_mm,
+        slice_spacing_mm=slice_spacing_mm,
+        slice_extent_mm=np.full(len(frames), slice_spacing_mm),
+    )
+    return late_enhancement().run(stack)
+
+
+def noisy(of: LabelledVolume) -> np.ndarray:
+    blood = of.images[of.labels == 1].mean()
+    parts = np.random.default_rng(0).normal(0, 0.3 * blood, (2, *of.images.shape))
+    return np.hypot(of.images + parts[0], parts[1])
+
+
+def wall_of_one_shade(of: LabelledVolume) -> np.ndarray:
+    return np.where(of.labels >= 2, of.images[of.labels == 2].mean(), of.images)
+
+
+def dark_end_cut_off(of: LabelledVolume) -> np.ndarray:
+    """Nothing is darker than blood, as if windowed and stored so."""
+    return np.maximum(of.images, np.median(of.images[of.labels == 1]))
+
+
+LGE: dict[str, tuple[Callable[[LabelledVolume], LgeCase], Expected]] = {
+    "base missing": (lambda of: lge(of, of.images[4:]), {"coverage_base": WITHHELD}),
+    "apex missing": (lambda of: lge(of, of.images[:4]), {"coverage_apex": WITHHELD}),
+    "noise": (lambda of: lge(of, noisy(of)), {"myocardium_ring": REVIEW}),
+    "scar does not show": (
+        lambda of: lge(of, wall_of_one_shade(of)), {"scar_agreement": REVIEW}
+    ),
+    "dark end cut off": (lambda of: lge(of, dark_end_cut_off(of)), {"remote_myocardium": REVIEW}),
+    "wrong pixel spacing": (
+        lambda of: lge(of, of.images.repeat(8, axis=1)[:, ::5]), {"short_axis_plane": REVIEW}
+    ),
+    "wrong slice spacing": (
+        lambda of: lge(of, of.images, slice_spacing_mm=100.0),
+        {"slice_spacing": WITHHELD, "mass_plausibility": WITHHELD},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LGE)
+def test_late_enhancement_broken_on_purpose_is_noticed(real_data, name):
+    breakage, expected = LGE[name]
+    case = breakage(emidec.read_case(real_data, "Case_P072"))
+    assert {check: finding(case, check).verdict for check in expected} == expected
+
+
+def test_late_enhancement_as_it_is_passes_every_check(real_data):
+    of = emidec.read_case(real_data, "Case_P072")
+    case = lge(of, of.images)
+    assert {one.check: one.reason for one in case.quality if one.verdict is not OK} == {}
