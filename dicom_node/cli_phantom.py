@@ -100,10 +100,11 @@ def phantom_ecg(
         Literal["normal", "abnormal_heartbeat", "infarction", "history_of_infarction"] | None,
         typer.Option("--shows", help="What it shows; else the seed decides."),
     ] = None,
+    pdf: Annotated[bool, typer.Option("--pdf", help="Its sheet as encapsulated PDF, too.")] = False,
 ) -> None:
     """Write a synthetic 12-lead ECG as waveform and as sheet, with its truth as JSON beside it."""
     from dicom_node.phantom_ecg import write_ecg_study
     from models.ecg_sheet import CLASSES
 
     label = CLASSES.index(shows) if shows else None
-    typer.echo(f"Truth: {write_ecg_study(output, seed, label=label)}")
+    typer.echo(f"Truth: {write_ecg_study(output, seed, label=label, pdf=pdf)}")

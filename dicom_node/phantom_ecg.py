@@ -1,6 +1,6 @@
-"""Write a synthetic 12-lead ECG as a waveform and as a sheet, with its truth beside them.
+"""Write a synthetic 12-lead ECG as a waveform, a sheet and a PDF, with its truth beside them.
 
-Both objects and the sheet itself say that they are synthetic; the same seed and class give the
+All objects and the sheet itself say that they are synthetic; the same seed and class give the
 same files, byte for byte.
 """
 
@@ -12,10 +12,15 @@ from pathlib import Path
 import numpy as np
 from pydicom import Dataset
 from pydicom.sr.coding import Code
-from pydicom.uid import SecondaryCaptureImageStorage, TwelveLeadECGWaveformStorage
+from pydicom.uid import (
+    EncapsulatedPDFStorage,
+    SecondaryCaptureImageStorage,
+    TwelveLeadECGWaveformStorage,
+)
 
 from config.version import SOFTWARE_VERSION
 from dicom_node.phantom import save_study
+from dicom_node.phantom_ecg_pdf import sheet_pdf
 from dicom_node.phantom_instances import (
     START,
     STATEMENT,
@@ -28,9 +33,11 @@ from models.ecg_leads import LEADS
 from models.ecg_sheet import CLASSES, draw_sheet
 from models.synthetic.ecg import SyntheticEcg, synthesise_ecg
 from pipeline.results.common import coded
+from pipeline.results.page import even, set_document
 
 DESCRIPTION = "Synthetic 12-lead ECG"
 _MICROVOLT = Code("uV", "UCUM", "microvolt")
+_STUDY = Code("11524-6", "LN", "EKG study")
 _LEAD_NUMBERS = (1, 2, 61, 62, 63, 64, 3, 4, 5, 6, 7, 8)  # of the codes of CID 3001
 
 
@@ -39,12 +46,13 @@ def write_ecg_study(
     seed: int,
     *,
     label: int | None = None,
+    pdf: bool = False,
     header: Mapping[str, object] | None = None,
 ) -> Path:
-    """Draw the ECG of a seed and write it as a study of two series.
+    """Draw the ECG of a seed and write it as a study of two or three series.
 
     `synthetic-00001.dcm` is a 12-lead ECG Waveform (PS3.3 A.34.3), `synthetic-00002.dcm` its sheet
-    as Secondary Capture (PS3.3 A.8.1).
+    as Secondary Capture (PS3.3 A.8.1), `synthetic-00003.dcm` that as Encapsulated PDF (A.45.1).
 
     Parameters
     ----------
@@ -53,13 +61,15 @@ def write_ecg_study(
     seed : int
     label : int, optional
         Index in `models.ecg_sheet.CLASSES`; without it the seed decides.
+    pdf : bool
+        Write the PDF, too.
     header : mapping of keyword to value, optional
-        Attributes set in both data sets at last; None takes an attribute away.
+        Attributes set in every data set at last; None takes an attribute away.
 
     Returns
     -------
     Path
-        The truth (JSON): `class`, `rhythm`, `wall`, `heart_rate` and the two instances.
+        The truth (JSON): `class`, `rhythm`, `wall`, `heart_rate` and the instances.
     """
     drawn = synthesise_ecg(seed, label)
     stored = np.round(drawn.leads * 1000).astype("<i2")
@@ -67,14 +77,16 @@ def write_ecg_study(
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode() + stored.tobytes())
     key = digest.hexdigest()
     instances = []
-    for dataset in (_waveform(seed, key, drawn, stored), _sheet(seed, key, drawn)):
+    document = [_document(seed, key, drawn)] if pdf else []
+    for dataset in (_waveform(seed, key, drawn, stored), _sheet(seed, key, drawn), *document):
         set_attributes(dataset, header or {})
         instances.append(with_meta(dataset))
     return save_study(folder, instances, None, _truth(seed, drawn, instances))
 
 
 def _truth(seed: int, drawn: SyntheticEcg, instances: list[Dataset]) -> dict[str, object]:
-    waveform, sheet = instances
+    waveform, sheet, *document = instances
+    also = {"pdf_sop_instance_uid": document[0].SOPInstanceUID} if document else {}
     return {
         "synthetic": True,
         "software_version": SOFTWARE_VERSION,
@@ -86,11 +98,12 @@ def _truth(seed: int, drawn: SyntheticEcg, instances: list[Dataset]) -> dict[str
         "heart_rate": round(drawn.heart_rate_bpm, 1),
         "waveform_sop_instance_uid": waveform.SOPInstanceUID,
         "sheet_sop_instance_uid": sheet.SOPInstanceUID,
+        **also,
     }
 
 
 def _instance(seed: int, key: str, number: int) -> Dataset:
-    """What both say: who, when, and that it is synthetic."""
+    """What all say: who, when, and that it is synthetic."""
     dataset = synthetic_study(seed)
     dataset.StudyInstanceUID = uid_of(key, "study")
     dataset.SeriesInstanceUID = uid_of(key, "series", number)
@@ -168,6 +181,19 @@ def _sheet(seed: int, key: str, drawn: SyntheticEcg) -> Dataset:
     dataset.BitsAllocated = dataset.BitsStored = 8
     dataset.HighBit = 7
     dataset.PixelRepresentation = 0
-    content = pixels.tobytes()
-    dataset.PixelData = content + b"\0" * (len(content) % 2)
+    dataset.PixelData = even(pixels.tobytes())
+    return dataset
+
+
+def _document(seed: int, key: str, drawn: SyntheticEcg) -> Dataset:
+    """Encapsulated PDF Storage of the sheet."""
+    content = sheet_pdf(drawn.leads, drawn.hz, head=("SYNTHETIC", STATEMENT))
+    dataset = _instance(seed, key, 3)
+    dataset.SOPClassUID = EncapsulatedPDFStorage
+    dataset.ConversionType = "SYN"
+    dataset.BurnedInAnnotation = "NO"
+    dataset.AcquisitionDateTime = f"{START:%Y%m%d%H%M%S}"
+    dataset.DocumentTitle = DESCRIPTION
+    dataset.ConceptNameCodeSequence = [coded(_STUDY)]
+    set_document(dataset, content)
     return dataset

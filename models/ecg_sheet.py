@@ -32,7 +32,7 @@ TOP_CUT, BOTTOM_CUT = 0.20, 0.07
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of the pictures of ImageNet, red, green and blue, in 0 to 1."""
 
-_WIDTH_MM, _HEIGHT_MM = 297, 210
+WIDTH_MM, HEIGHT_MM = 297, 210
 _MM_PER_S, _MM_PER_MV = 25.0, 10.0
 _LEFT_MM = 24.0
 _COLUMN_S = SECONDS / 4
@@ -64,6 +64,8 @@ class SheetStyle:
 
 
 PLAIN = SheetStyle()
+WIDTH_PX = round(WIDTH_MM * PLAIN.dots_per_mm)
+"""Of a sheet that is drawn plainly."""
 
 
 def draw_sheet(
@@ -95,7 +97,7 @@ def draw_sheet(
     if leads.ndim != 2 or len(leads) != len(LEADS) or not np.isfinite(leads).all() or hz <= 0:
         raise ValueError("a record has twelve leads of finite values at a positive rate")
     dots = style.dots_per_mm
-    size = round(_WIDTH_MM * dots), round(_HEIGHT_MM * dots)
+    size = round(WIDTH_MM * dots), round(HEIGHT_MM * dots)
     image = Image.new("RGB", size, style.paper)
     pen = ImageDraw.Draw(image)
     _draw_paper(pen, style)
@@ -104,24 +106,40 @@ def draw_sheet(
     for number, line in enumerate(lines):
         place = (10 * dots, (6 + number * 1.6 * style.letters_mm) * dots)
         pen.text(place, line, fill=style.ink, font=letters)
+    for name, (left, top), points in traces_mm(leads, hz):
+        _draw_line(pen, points, style)
+        pen.text((left * dots, top * dots), name, fill=style.ink, font=letters)
+    return np.asarray(image)
+
+
+def traces_mm(
+    leads: Float32, hz: float
+) -> Iterator[tuple[str, tuple[float, float], npt.NDArray[np.float64]]]:
+    """Yield what the pen draws upon the paper of a sheet, in mm from its upper left corner.
+
+    Yields
+    ------
+    name : str
+        Of the lead; empty for a calibration pulse.
+    place : (x, y)
+        Upper left corner of its letters.
+    points : float64 [points, 2]
+        (x, y) along the line.
+    """
     for row, (name, trace_mm) in _traces(leads, hz):
         base = _baseline_mm(row)
-        points = trace_mm * (1, -1) + (0, base)
-        _draw_line(pen, points, style)
-        if name:
-            place = ((trace_mm[0, 0] + 1) * dots, (base - 14) * dots)
-            pen.text(place, name, fill=style.ink, font=letters)
-    return np.asarray(image)
+        points = np.asarray(trace_mm * (1, -1) + (0, base), dtype=np.float64)
+        yield name, (float(trace_mm[0, 0]) + 1, base - 14), points
 
 
 def _draw_paper(pen: "ImageDraw", style: SheetStyle) -> None:
     """Millimetre paper, thick lines at every fifth."""
     dots = style.dots_per_mm
-    right, bottom = _WIDTH_MM * dots, _HEIGHT_MM * dots
+    right, bottom = WIDTH_MM * dots, HEIGHT_MM * dots
     for colour, step in ((style.thin, 1), (style.thick, 5)):
-        for x in range(0, _WIDTH_MM, step):
+        for x in range(0, WIDTH_MM, step):
             pen.line([(x * dots, 0), (x * dots, bottom)], fill=colour)
-        for y in range(0, _HEIGHT_MM, step):
+        for y in range(0, HEIGHT_MM, step):
             pen.line([(0, y * dots), (right, y * dots)], fill=colour)
 
 
@@ -155,11 +173,11 @@ def _trace(lead: Float32, hz: float, start_s: float, end_s: float) -> Float32:
 
 def _baseline_mm(row: int) -> float:
     """Where the line of a row lies, from the top; the rows share what is not cut off."""
-    top, bottom = TOP_CUT * _HEIGHT_MM, (1 - BOTTOM_CUT) * _HEIGHT_MM
+    top, bottom = TOP_CUT * HEIGHT_MM, (1 - BOTTOM_CUT) * HEIGHT_MM
     return top + (row + 0.5) * (bottom - top) / (len(_ROWS) + 1)
 
 
-def _draw_line(pen: "ImageDraw", points_mm: npt.NDArray[np.float32], style: SheetStyle) -> None:
+def _draw_line(pen: "ImageDraw", points_mm: npt.NDArray[np.float64], style: SheetStyle) -> None:
     dots = (points_mm * style.dots_per_mm).ravel().tolist()
     pen.line(dots, fill=style.ink, width=max(round(style.pen_mm * style.dots_per_mm), 1))
 

@@ -69,7 +69,7 @@ def _secondary_capture(basis: ResultBasis, page: UInt8) -> ResultObject:
     dataset.BitsAllocated = dataset.BitsStored = 8
     dataset.HighBit = 7
     dataset.PixelRepresentation = 0
-    dataset.PixelData = _even(pixels.tobytes())
+    dataset.PixelData = even(pixels.tobytes())
     return finished(dataset, identity, basis)
 
 
@@ -83,10 +83,15 @@ def _encapsulated_pdf(basis: ResultBasis, content: bytes) -> ResultObject:
     dataset.VerificationFlag = "UNVERIFIED"
     key_phases = (basis.case.stack.sources[index] for _, index in basis.contents.phases)
     dataset.SourceInstanceSequence = instance_references(filter(None, chain(*key_phases)))
-    dataset.MIMETypeOfEncapsulatedDocument = "application/pdf"
-    dataset.EncapsulatedDocument = _even(content)
-    dataset.EncapsulatedDocumentLength = len(content)
+    set_document(dataset, content)
     return finished(dataset, identity, basis)
+
+
+def set_document(dataset: Dataset, content: bytes) -> None:
+    """Put a PDF into a data set (PS3.3 C.24.2)."""
+    dataset.MIMETypeOfEncapsulatedDocument = "application/pdf"
+    dataset.EncapsulatedDocument = even(content)
+    dataset.EncapsulatedDocumentLength = len(content)
 
 
 def page_rgb(figure: "Figure") -> UInt8:
@@ -137,5 +142,6 @@ def _document(
     return dataset
 
 
-def _even(content: bytes) -> bytes:
+def even(content: bytes) -> bytes:
+    """Pad a value to an even length (PS3.5 7.1.1)."""
     return content + b"\0" * (len(content) % 2)

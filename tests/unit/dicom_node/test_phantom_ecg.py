@@ -6,7 +6,11 @@ import subprocess
 import numpy as np
 import pydicom
 import pytest
-from pydicom.uid import SecondaryCaptureImageStorage, TwelveLeadECGWaveformStorage
+from pydicom.uid import (
+    EncapsulatedPDFStorage,
+    SecondaryCaptureImageStorage,
+    TwelveLeadECGWaveformStorage,
+)
 from typer.testing import CliRunner
 
 from dicom_node.cli import app
@@ -18,14 +22,15 @@ from models.synthetic.ecg import synthesise_ecg
 
 def write(folder, seed=3, **options):
     truth = write_ecg_study(folder, seed, **options)
-    waveform, sheet = (pydicom.dcmread(path) for path in sorted(folder.glob("*.dcm")))
-    return json.loads(truth.read_text()), waveform, sheet
+    instances = (pydicom.dcmread(path) for path in sorted(folder.glob("*.dcm")))
+    return json.loads(truth.read_text()), *instances
 
 
 @pytest.mark.parametrize("label", range(len(CLASSES)))
 def test_dciodvfy_reports_no_error(label, tmp_path):
-    _, *datasets = write(tmp_path, label=label)
-    for dataset, kind in zip(datasets, ("TwelveLeadECG", "SCImage"), strict=True):
+    _, *datasets = write(tmp_path, label=label, pdf=True)
+    kinds = ("TwelveLeadECG", "SCImage", "EncapsulatedPDF")
+    for dataset, kind in zip(datasets, kinds, strict=True):
         done = subprocess.run(
             ["dciodvfy", "-new", dataset.filename], capture_output=True, text=True, check=False
         )
@@ -75,6 +80,18 @@ def test_the_same_seed_gives_the_same_bytes_and_another_class_another_study(tmp_
     assert truth["study_instance_uid"] != other["study_instance_uid"]
 
 
+def test_the_document_is_a_pdf_that_calls_itself_an_ecg(tmp_path):
+    truth, *_, document = write(tmp_path, label=1, pdf=True)
+    assert document.SOPClassUID == EncapsulatedPDFStorage
+    assert truth["pdf_sop_instance_uid"] == document.SOPInstanceUID
+    assert document.MIMETypeOfEncapsulatedDocument == "application/pdf"
+    assert document.EncapsulatedDocument.startswith(b"%PDF-1.4")
+    assert document.ConceptNameCodeSequence[0].CodeValue == "11524-6"
+    assert "Synthetic" in document.DocumentTitle
+    again = write(tmp_path / "again", label=1, pdf=True)[-1]
+    assert again.EncapsulatedDocument == document.EncapsulatedDocument
+
+
 def test_header_is_set_in_both(tmp_path):
     _, waveform, sheet = write(tmp_path, header={"PatientID": "X1", "StudyID": None})
     assert waveform.PatientID == sheet.PatientID == "X1"
@@ -90,3 +107,5 @@ def test_the_command_writes_what_is_asked_for(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "synthetic-00001.dcm", "synthetic-00002.dcm", "truth.json",
     ]  # fmt: skip
+    CliRunner().invoke(app, ["phantom", "ecg", "--output", str(tmp_path), "--pdf"])
+    assert (tmp_path / "synthetic-00003.dcm").exists()
