@@ -10,7 +10,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What matching needs to know of a recorded stack; `computed` when it ever had a job."""
+    """What matching needs to know of a recorded stack; `computed` when it ever had a job.
+
+    `instances` are the versions that count now, whatever version the stack was recorded with.
+    """
 
     id: int
     pipeline: str | None

@@ -234,9 +234,14 @@ def _known(connection: Connection, study_instance_uid: str) -> list[Known]:
     ).all()
     series = series_of(connection, [row.id for row in rows])
     members: dict[int, set[int]] = {row.id: set() for row in rows}
-    for stack_id, instance_id in connection.execute(
-        select(stack_instances).where(stack_instances.c.stack_id.in_(listed(members)))
-    ):
+    stored, now = instances.alias(), instances.alias()
+    of = select(stack_instances.c.stack_id, now.c.id).where(
+        stack_instances.c.stack_id.in_(listed(members)),
+        stored.c.id == stack_instances.c.instance_id,
+        now.c.sop_instance_uid == stored.c.sop_instance_uid,
+        now.c.is_current,
+    )
+    for stack_id, instance_id in connection.execute(of):
         members[stack_id].add(instance_id)
     return [
         Known(stack_id, pipeline, frozenset(series[stack_id]), frozenset(members[stack_id]), had)

@@ -114,6 +114,20 @@ def test_a_stack_that_splits_goes_on_in_the_larger_part(world):
     assert small.id != whole.id
 
 
+def test_a_stack_goes_on_with_the_newer_version_of_its_instance_not_with_a_new_one(world):
+    stack = world.complete("1.5")
+    world.store("1.5", "b")
+    world.store("1.1")
+    current = {one.sop_instance_uid: one.digest for one in world.storage.instances.current(STUDY)}
+    each = [
+        StackProposal("cine", (SERIES,), ("SCANNER",), (current[uid],), "by itself")
+        for uid in ("1.1", "1.5")
+    ]
+    new, newer = world.storage.stacks.reconcile(STUDY, each, world.now)
+    assert newer.id == stack.id
+    assert new.id != stack.id
+
+
 def test_a_computed_stack_whose_instances_went_elsewhere_is_closed(world):
     stack = world.complete("1.1")
     world.store("1.1", "b", series="7")
