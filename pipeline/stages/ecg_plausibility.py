@@ -8,8 +8,8 @@ every sheet has, before the network sees it:
 3. the paper has a grid: away from the ink the brightness repeats itself along rows and along
    columns, with a period that is 5 mm, or a multiple of it, where the sheet shows about 10 s;
 4. the ink draws traces: long connected lines that go up and down, one beside and below the other,
-   together at least as long as one and a half times the sheet is wide. Letters do not connect, and
-   rules are straight.
+   together longer than the sheet is wide: more than one strip. Letters do not connect, and rules
+   are straight.
 
 A sheet that the node drew itself from a waveform needs none of this.
 """
@@ -22,6 +22,9 @@ import SimpleITK as sitk  # noqa: N813 - its own usual name
 from pipeline.case import Float32, Float64, Mask, ModelUse, QualityFinding, UInt8, Verdict
 from pipeline.errors import Rejection
 from pipeline.picture_case import PictureCase
+
+NOT_A_SHEET = "not_an_ecg_sheet"
+"""The code of a rejection."""
 
 _WIDTH = 900  # pixels that larger pictures are brought down to
 _TILES = (6, 8)
@@ -74,7 +77,7 @@ class CheckEcgSheet:
             return case
         why_not = why_no_sheet(sheet_features(case.picture))
         if why_not is not None:
-            raise Rejection("not_an_ecg_sheet", f"it does not look like an ECG sheet: {why_not}")
+            raise Rejection(NOT_A_SHEET, f"it does not look like an ECG sheet: {why_not}")
         seen = QualityFinding("ecg_sheet", Verdict.OK, "paper, grid and traces of an ECG sheet")
         return replace(case, quality=(*case.quality, seen))
 
@@ -89,7 +92,7 @@ def why_no_sheet(found: SheetFeatures) -> str | None:
         f"its grid has {found.grid_per_width:.0f} squares across, not those of a sheet": (
             15 <= found.grid_per_width <= 110
         ),
-        "no traces run across it": found.traces >= 1.5,
+        "no traces run across it": found.traces >= 1.1,
     }
     return next((doubt for doubt, passed in doubts.items() if not passed), None)
 

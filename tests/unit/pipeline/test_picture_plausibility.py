@@ -1,10 +1,12 @@
 """What is no ECG sheet and no perfusion display is refused; sheets and displays are not."""
 
+import io
 from collections import Counter
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from dicom_node.phantom_spect import write_spect_study
 from models.ecg_sheet import PLAIN, draw_sheet
@@ -42,6 +44,21 @@ def display(seed):
 @pytest.mark.parametrize("seed", range(12))
 def test_printed_and_scanned_sheets_are_accepted(seed):
     assert why_no_sheet(sheet_features(ecg_sheet(seed, handled=seed > 2))) is None
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_sheets_that_went_through_jpeg_are_accepted(seed):
+    content = io.BytesIO()
+    Image.fromarray(ecg_sheet(seed, handled=False)).save(content, "JPEG", quality=95)
+    assert why_no_sheet(sheet_features(np.asarray(Image.open(content)))) is None
+
+
+def test_one_strip_alone_is_no_sheet():
+    drawn = synthesise_ecg(3)
+    sheet = draw_sheet(drawn.leads, drawn.hz).copy()
+    above = int(0.75 * len(sheet))
+    sheet[:above] = draw_sheet(np.zeros_like(drawn.leads), drawn.hz)[:above]
+    assert why_no_sheet(sheet_features(sheet)) == "no traces run across it"
 
 
 @pytest.mark.parametrize("seed", range(4))
