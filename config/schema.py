@@ -350,12 +350,21 @@ LGE_ROUTE = RouteSettings(
     undescribed_with_inversion_time=True,
 )
 
-ECG_ROUTE = RouteSettings(pipeline="ecg", modality=("ECG",), exclude_image_types=())
+# A network that learned from patients at rest knows nothing of these.
+_NOT_AT_REST = r"(?i)holter|(?<![a-z])(stress|exercise|treadmill|ergo|belastung|langzeit)"
+
+ECG_ROUTE = RouteSettings(
+    pipeline="ecg",
+    modality=("ECG",),
+    exclude_series_description=_NOT_AT_REST,
+    exclude_image_types=(),
+)
 
 ECG_PICTURE_ROUTE = RouteSettings(
     pipeline="ecg",
-    modality=("OT", "SC", "HC"),
+    modality=("OT", "SC", "HC", "DOC"),
     series_description=r"(?i)(?<![a-z])(ecg|ekg|electrocardiogra)",
+    exclude_series_description=_NOT_AT_REST,
     exclude_image_types=(),
 )
 

@@ -1,7 +1,8 @@
 """From one stored instance to the ECG sheet that the classifier is shown.
 
 A waveform object gives the leads in mV, drawn as in training; a picture of a sheet is taken as it
-is. Nothing here decides whether a picture shows an ECG at all.
+is; the pages of a PDF are drawn. Which of several pages is meant is told by what it looks like,
+but nothing here decides whether a single picture shows an ECG at all.
 """
 
 import math
@@ -20,12 +21,14 @@ from pydicom.uid import (
 from pydicom.waveforms.numpy_handler import WAVEFORM_DTYPES
 
 from models.ecg_leads import INDEPENDENT, LEADS, twelve
-from models.ecg_sheet import SECONDS, SIDE, draw_sheet
+from models.ecg_sheet import SECONDS, SIDE, WIDTH_PX, draw_sheet
 from pipeline.case import Float32, UInt8
 from pipeline.elements import UNREADABLE, quiet_pydicom
 from pipeline.errors import Rejection
+from pipeline.pdf_pages import pdf_pages
 from pipeline.pictures import ECG_WAVEFORMS
 from pipeline.pixels import decode_colour
+from pipeline.stages.ecg_plausibility import NOT_A_SHEET, sheet_features, why_no_sheet
 
 _MILLIVOLTS = {"V": 1e3, "mV": 1.0, "uV": 1e-3, "nV": 1e-6}  # UCUM
 # Number of a lead at the end of its code (CID 3001): MDC "2:61", SCPECG "5.6.3-9-61".
@@ -51,29 +54,46 @@ class EcgRecord:
     hz: float
 
 
-def ecg_sheet(dataset: Dataset) -> UInt8:
-    """The sheet of a waveform, or the picture of one; uint8 [y, x, 3].
+@dataclass(frozen=True, slots=True)
+class EcgSheet:
+    """A sheet, and where it stood.
+
+    Attributes
+    ----------
+    picture : uint8 [y, x, 3]
+        Red, green, blue.
+    chosen : str
+        Which page of several it is, in words; else empty.
+    """
+
+    picture: UInt8
+    chosen: str = ""
+
+
+def ecg_sheet(dataset: Dataset) -> EcgSheet:
+    """The sheet of a waveform, the picture of one, or the page of a document.
 
     Parameters
     ----------
     dataset : Dataset
-        Of a 12-lead or general ECG waveform or a Secondary Capture, with its file meta information.
+        Of a 12-lead or general ECG waveform, a Secondary Capture or an Encapsulated PDF, with its
+        file meta information.
 
     Raises
     ------
     Rejection
-        As `read_waveform` and `read_picture`; ``pdf_not_drawn`` for an Encapsulated PDF;
-        ``no_ecg_object`` for any other object.
+        As `read_waveform`, `read_picture` and `read_document`; ``no_ecg_object`` for any other
+        object.
     """
     uid = str(dataset.get("SOPInstanceUID", ""))
     kind = UID(str(dataset.get("SOPClassUID", "")))
     if kind in ECG_WAVEFORMS:
         record = read_waveform(dataset)
-        return draw_sheet(record.leads, record.hz)
+        return EcgSheet(draw_sheet(record.leads, record.hz))
     if kind == SecondaryCaptureImageStorage:
-        return read_picture(dataset)
+        return EcgSheet(read_picture(dataset))
     if kind == EncapsulatedPDFStorage:
-        raise Rejection("pdf_not_drawn", "a PDF cannot be made into a picture here", uid)
+        return read_document(dataset)
     raise Rejection("no_ecg_object", f"objects of its class hold no ECG: {kind.name}", uid)
 
 
@@ -90,12 +110,53 @@ def read_picture(dataset: Dataset) -> UInt8:
     pictures = decode_colour(dataset, uid)
     if len(pictures) > 1:
         raise Rejection("several_pictures", f"it holds {len(pictures)} pictures", uid)
-    rows, columns = pictures.shape[1:3]
+    return _large_enough(pictures[0], uid)
+
+
+def _large_enough(picture: UInt8, uid: str) -> UInt8:
+    rows, columns = picture.shape[:2]
     if min(rows, columns) < SIDE:
         reason = f"its picture of {columns} x {rows} pixels is smaller than {SIDE} x {SIDE}"
         raise Rejection("too_small", reason, uid)
-    picture: UInt8 = pictures[0]
     return picture
+
+
+def read_document(dataset: Dataset) -> EcgSheet:
+    """The page of an Encapsulated PDF (PS3.3 C.24.2) that shows the sheet.
+
+    The only page is taken as it is; of several the one that looks like an ECG sheet.
+
+    Raises
+    ------
+    Rejection
+        As `pipeline.pdf_pages.pdf_pages`; ``too_small``: a page far longer than wide;
+        ``not_an_ecg_sheet``: none of several pages looks like one; ``several_sheets``: more than
+        one does.
+    """
+    uid = str(dataset.get("SOPInstanceUID", ""))
+    content = dataset.get("EncapsulatedDocument")
+    if not isinstance(content, bytes) or not content:
+        raise Rejection("pdf_unreadable", "it holds no document", uid)
+    pages = pdf_pages(content, WIDTH_PX, uid)
+    if len(pages) == 1:
+        return EcgSheet(_large_enough(pages[0], uid))
+    doubts = {n: _why_no_page(page) for n, page in enumerate(pages, start=1)}
+    sheets = [number for number, doubt in doubts.items() if doubt is None]
+    if not sheets:
+        told = "; ".join(f"page {number}: {doubt}" for number, doubt in doubts.items())
+        raise Rejection(NOT_A_SHEET, f"no page looks like an ECG sheet: {told}", uid)
+    if len(sheets) > 1:
+        which = ", ".join(map(str, sheets))
+        raise Rejection("several_sheets", f"several pages look like ECG sheets: {which}", uid)
+    (only,) = sheets
+    chosen = f"page {only} of {len(pages)}, the only one that looks like an ECG sheet, was taken"
+    return EcgSheet(pages[only - 1], chosen)
+
+
+def _why_no_page(page: UInt8) -> str | None:
+    if min(page.shape[:2]) < SIDE:
+        return "it is a narrow strip"
+    return why_no_sheet(sheet_features(page))
 
 
 def read_waveform(dataset: Dataset) -> EcgRecord:

@@ -87,6 +87,8 @@ _HEADER_TAGS = [
         "PixelSpacing",
         "SharedFunctionalGroupsSequence",
         "PerFrameFunctionalGroupsSequence",
+        "DocumentTitle",
+        "ConceptNameCodeSequence",
     )
 ]
 
@@ -144,6 +146,9 @@ class InstanceHeader:
         MRAcquisitionType, "2D" or "3D".
     view : str
         "stress" or "rest" where an image of nuclear medicine says so (`pipeline.views`).
+    document_title, document_code : str
+        DocumentTitle and the code of what a document is (ConceptNameCodeSequence), such as
+        "LN:11524-6".
     """
 
     sop_instance_uid: str
@@ -173,6 +178,8 @@ class InstanceHeader:
     acquisition_type: str = ""
     view: str = ""
     accession_number: str = ""
+    document_title: str = ""
+    document_code: str = ""
 
     @property
     def pixel_spacing_mm(self) -> Pair | None:
@@ -273,7 +280,15 @@ def _summary(reader: Reader) -> InstanceHeader:
         acquisition_type=reader.text("MRAcquisitionType"),
         view=_view(reader),
         accession_number=reader.text("AccessionNumber"),
+        document_title=reader.text("DocumentTitle"),
+        document_code=_document_code(reader),
     )
+
+
+def _document_code(reader: Reader) -> str:
+    for code in reader.items("ConceptNameCodeSequence")[:1]:
+        return f"{code.text('CodingSchemeDesignator')}:{code.text('CodeValue')}"
+    return ""
 
 
 def _view(reader: Reader) -> str:

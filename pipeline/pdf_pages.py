@@ -12,6 +12,7 @@ from pipeline.errors import Rejection
 
 _MOST_BYTES = 64 * 2**20
 _MOST_PAGES = 10
+_END_WITHIN_BYTES = 1024
 _MEMORY_BYTES = 2**30  # of addresses; a scan of A4 at 600 dpi takes about 0.3
 _PROCESSOR_S = 20  # pages of ECGs take less than one
 _WAIT_S = 300.0  # a machine that does nothing else for so long has another fault
@@ -23,7 +24,7 @@ def pdf_pages(document: bytes, side: int, sop_instance_uid: str) -> list[UInt8]:
     Parameters
     ----------
     document : bytes
-        A PDF; what follows its end is ignored.
+        A PDF; bytes of 0 that follow its end are ignored.
     side : int
         Pixels of the longer side of each page, whatever size the page states.
     sop_instance_uid : str
@@ -37,14 +38,17 @@ def pdf_pages(document: bytes, side: int, sop_instance_uid: str) -> list[UInt8]:
     Raises
     ------
     Rejection
-        ``pdf_encrypted``: it opens with a password alone; ``pdf_unreadable``: empty, damaged, or
-        too many pages; ``pdf_too_costly``: too large, or more memory or time than pages need.
+        ``pdf_encrypted``: it opens with a password alone; ``pdf_unreadable``: empty, cut, damaged,
+        or too many pages; ``pdf_too_costly``: too large, or more memory or time than pages need.
     OSError
         It cannot be drawn now.
     """
     if len(document) > _MOST_BYTES:
         reason = f"its PDF of {len(document) >> 20} MiB is larger than {_MOST_BYTES >> 20}"
         raise Rejection("pdf_too_costly", reason, sop_instance_uid)
+    if b"%%EOF" not in document.rstrip(b"\0")[-_END_WITHIN_BYTES:]:
+        # PDFium would draw what is left, be it half a sheet.
+        raise Rejection("pdf_unreadable", "its PDF has no end, or is none", sop_instance_uid)
     limits = (_MOST_PAGES, side, _MEMORY_BYTES, _PROCESSOR_S)
     # -P: of this room nothing is to stand in for a module of the library.
     command = [sys.executable, "-P", str(Path(pdf_renderer.__file__)), *map(str, limits)]
@@ -71,9 +75,9 @@ def pdf_pages(document: bytes, side: int, sop_instance_uid: str) -> list[UInt8]:
 def _pictures(content: bytes) -> list[UInt8]:
     pictures, at = [], 0
     while at < len(content):
-        width, height, row = pdf_renderer.PAGE.unpack_from(content, at)
+        width, height = pdf_renderer.PAGE.unpack_from(content, at)
         at += pdf_renderer.PAGE.size
-        rows = np.frombuffer(content, np.uint8, height * row, at).reshape(height, row)
-        pictures.append(np.ascontiguousarray(rows[:, : 3 * width]).reshape(height, width, 3))
-        at += height * row
+        pixels = np.frombuffer(content, np.uint8, 3 * width * height, at)
+        pictures.append(pixels.reshape(height, width, 3))
+        at += pixels.size
     return pictures

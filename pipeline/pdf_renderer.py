@@ -4,7 +4,7 @@ A document may be built to exhaust memory or time, or to crash what reads it. So
 limits upon itself before it reads one, and ends where they are reached.
 
 On standard input comes the document, to standard output go a line that says how it went (`drawn`,
-or why not) and, of each page, width, height and bytes of a row, and its rows (red, green, blue).
+or why not) and, of each page, width and height and its pixels (red, green, blue), row by row.
 """
 
 import math
@@ -12,19 +12,26 @@ import resource
 import struct
 import sys
 
-PAGE = struct.Struct("<III")
+PAGE = struct.Struct("<II")
 
 
 def main() -> None:
     """Read four numbers from the command line: most pages, longer side (pixels), bytes, seconds."""
     most_pages, side, memory, seconds = map(int, sys.argv[1:])
-    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
-    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _hold(resource.RLIMIT_AS, memory)
+    _hold(resource.RLIMIT_CPU, seconds)
+    _hold(resource.RLIMIT_CORE, 0)
     said, pages = _drawn(sys.stdin.buffer.read(), most_pages, side)
     sys.stdout.buffer.write(f"{said}\n".encode())
     for page in pages:
         sys.stdout.buffer.write(page)
+
+
+def _hold(kind: int, most: int) -> None:
+    """Limit this process; a lower limit that holds already stays."""
+    before = resource.getrlimit(kind)[1]
+    most = most if before == resource.RLIM_INFINITY else min(most, before)
+    resource.setrlimit(kind, (most, most))
 
 
 def _drawn(content: bytes, most_pages: int, side: int) -> tuple[str, list[bytes]]:
@@ -44,8 +51,7 @@ def _drawn(content: bytes, most_pages: int, side: int) -> tuple[str, list[bytes]
             if not (math.isfinite(longer) and longer > 0):
                 return f"page {number} has no size", []
             bitmap = page.render(scale=side / longer, rev_byteorder=True)
-            size = PAGE.pack(bitmap.width, bitmap.height, bitmap.stride)
-            pages.append(size + bytes(bitmap.buffer))
+            pages.append(PAGE.pack(bitmap.width, bitmap.height) + bytes(bitmap.buffer))
     except PdfiumError as error:
         if error.err_code == raw.FPDF_ERR_PASSWORD:
             return "encrypted", []

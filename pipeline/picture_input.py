@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydicom import Dataset, dcmread
 
-from pipeline.case import FrameSource, Sources
+from pipeline.case import FrameSource, QualityFinding, Sources, Verdict
 from pipeline.ecg_input import ecg_sheet
 from pipeline.elements import UNREADABLE, quiet_pydicom
 from pipeline.errors import Rejection
@@ -19,7 +19,7 @@ from pipeline.routing import Proposal
 from pipeline.spect_input import PerfusionView, display_capture, perfusion_view
 from pipeline.versions import digest_content
 
-_BULK = ("PixelData", "WaveformSequence")
+_BULK = ("PixelData", "WaveformSequence", "EncapsulatedDocument")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class _Read:
 
 
 def assemble_ecg(proposal: Proposal, files: Mapping[str, Path]) -> PictureCase:
-    """Read an ECG: the sheet of its waveform, or the picture of one.
+    """Read an ECG: the sheet of its waveform, the picture of one, or the page of a document.
 
     Raises
     ------
@@ -43,10 +43,13 @@ def assemble_ecg(proposal: Proposal, files: Mapping[str, Path]) -> PictureCase:
     (header,) = proposal.headers
     read = _read(header, files)
     sheet = ecg_sheet(read.dataset)
+    sources = _sources([header], {header.sop_instance_uid: read})
+    chosen = [QualityFinding("ecg_page", Verdict.OK, sheet.chosen)] if sheet.chosen else []
     return PictureCase(
-        _sources([header], {header.sop_instance_uid: read}),
+        replace(sources, missing=tuple(one.reason for one in chosen)),
         subject=ECG,
-        picture=sheet,
+        quality=tuple(chosen),
+        picture=sheet.picture,
         drawn=header.sop_class_uid in ECG_WAVEFORMS,
     )
 
@@ -133,7 +136,7 @@ def _source(header: InstanceHeader) -> FrameSource:
 
 
 def _without_bulk(dataset: Dataset) -> Dataset:
-    """Drop pixels and waveforms, and the buffer of the whole file that pydicom keeps."""
+    """Drop pixels, waveforms and documents, and the buffer of the whole file that pydicom keeps."""
     for keyword in _BULK:
         if keyword in dataset:
             del dataset[keyword]

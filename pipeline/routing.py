@@ -234,11 +234,14 @@ def _refusal(header: InstanceHeader, route: RouteSettings, caller: str | None) -
 
 
 def _refusal_by_description(header: InstanceHeader, route: RouteSettings) -> str | None:
-    name = f"{header.series_description} {header.protocol_name}"
+    name = f"{header.series_description} {header.protocol_name} {header.document_title}"
     if route.undescribed_with_inversion_time and not name.strip() and _is_inverted(header):
         return None
-    if not re.search(route.series_description, name):
-        return f"series description and protocol name do not match the {route.pipeline} route"
+    if not pictures.is_coded_ecg(header) and not re.search(route.series_description, name):
+        what = "series description and protocol name"
+        if header.sop_class_uid == pictures.ENCAPSULATED_PDF:
+            what = "series description, title and code of the document"
+        return f"{what} do not match the {route.pipeline} route"
     pattern = route.exclude_series_description
     excluded = re.search(pattern, name) if pattern else None
     if excluded is None:

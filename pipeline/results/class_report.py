@@ -12,17 +12,18 @@ from highdicom.sr import (
 from pydicom import Dataset
 
 from pipeline.case import FrameSource
-from pipeline.pictures import ECG_WAVEFORMS
+from pipeline.pictures import ECG_WAVEFORMS, ENCAPSULATED_PDF
 from pipeline.results.class_codes import SOURCE_OF_MEASUREMENT, SUBJECTS
 from pipeline.results.codes import COMMENT, FINDING, QUALITATIVE_EVALUATIONS
 from pipeline.results.common import Basis, ResultObject, describe_model, identify, models_of
 from pipeline.results.measurements import classification_groups
 from pipeline.results.source import evidence_of, header_notes, is_citable
 from pipeline.results.sr import document, finished_report
-from pipeline.results.statements import doubts, passed, text_item
+from pipeline.results.statements import doubts, passed, stack_notes, text_item
 
 _SERIES_NUMBER = 9041
 _CONTAINS = RelationshipTypeValues.CONTAINS
+_KINDS = {**dict.fromkeys(ECG_WAVEFORMS, "WAVEFORM"), ENCAPSULATED_PDF: "COMPOSITE"}
 
 
 def write_class_report(basis: Basis) -> ResultObject:
@@ -50,7 +51,7 @@ def write_class_report(basis: Basis) -> ResultObject:
         words=f"{subject.title}, research only",
         incomplete="The class is withheld; the reason is stated" if told.withheld else "",
     )
-    _call_waveforms_so(report.dataset)
+    _call_by_kind(report.dataset)
     return report
 
 
@@ -71,24 +72,24 @@ def _source(cell: FrameSource) -> ContentItem:
     )
 
 
-def _call_waveforms_so(item: Dataset) -> None:
-    """Turn references to waveforms, built as images, to WAVEFORM items (PS3.3 C.18.5).
+def _call_by_kind(item: Dataset) -> None:
+    """Turn references to what is no image, built as images, to items of their kind.
 
-    highdicom makes such items, but not a report that holds one.
+    WAVEFORM (PS3.3 C.18.5) or COMPOSITE (C.18.3). highdicom makes such items, but not a report that
+    holds one.
     """
     for child in item.get("ContentSequence", ()):
         if child.ValueType == "IMAGE":
             (referenced,) = child.ReferencedSOPSequence
-            if referenced.ReferencedSOPClassUID in ECG_WAVEFORMS:
-                child.ValueType = "WAVEFORM"
-        _call_waveforms_so(child)
+            child.ValueType = _KINDS.get(referenced.ReferencedSOPClassUID, "IMAGE")
+        _call_by_kind(child)
 
 
 def _said(basis: Basis) -> Iterator[ContentItem]:
     case = basis.case
     for doubt in doubts(case):
         yield text_item(FINDING, doubt)
-    for sentence in passed(case.quality):
+    for sentence in (*passed(case.quality), *stack_notes(case)):
         yield text_item(COMMENT, sentence)
     for note in header_notes(case.stack):
         yield text_item(COMMENT, f"Source headers: {note}.")

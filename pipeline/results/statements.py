@@ -77,6 +77,7 @@ CHECK_TITLES: Mapping[str, str] = {
     "mass_plausibility": "LV mass",
     "mass_conservation": "Myocardium at end diastole and end systole",
     "lv_volume_agreement": "LV volumes by regression and by segmentation",
+    "ecg_page": "Page of the document",
     "lv_known_error": "LV accuracy",
     "lv_mass_known_error": "LV mass accuracy",
     "rv_known_error": "RV accuracy",

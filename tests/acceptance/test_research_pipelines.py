@@ -10,16 +10,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pydicom import Dataset, dcmread
-from pydicom.uid import generate_uid
+from pydicom.uid import EncapsulatedPDFStorage, generate_uid
 
 from dicom_node.phantom_ecg import write_ecg_study
 from dicom_node.phantom_spect import write_spect_study
 from dicom_node.status import NodeStatus, StackStatus
 from pipeline.results.class_codes import coded_class
+from pipeline.results.page import set_document
 from storage.states import UNFINISHED_STACK_STATES, StackState
 from tests.acceptance.node import RunningNode, destination, storescu
 from tests.acceptance.studies import SR, of_class, returned, sentences, small_study, values
 from tests.integration.peers import Orthanc
+from tests.unit.pipeline.pdfs import ecg_pdf, encrypted_pdf, joined, letter_pdf
 from tests.unit.pipeline.picture_cases import write_network
 from tests.unit.pipeline.result_cases import errors_of_file
 
@@ -93,16 +95,65 @@ def without_errors(reports: list[Dataset], folder: Path) -> None:
         assert errors_of_file(path) == []
 
 
-def test_waveform_and_sheet_of_an_ecg_come_back_as_reports(node, archive, tmp_path):
-    uid = send(node, write_ecg_study(tmp_path / "ecg", 5))
-    found = settled(node, uid, 2)
+def test_waveform_sheet_and_pdf_of_an_ecg_come_back_as_reports(node, archive, tmp_path):
+    uid = send(node, write_ecg_study(tmp_path / "ecg", 5, pdf=True))
+    found = settled(node, uid, 3)
     assert {one.state for one in found} == {StackState.COMPLETED}
     assert {one.reason for one in found} == {"the transfer ended and nothing is missing"}
     reports = of_class(returned(archive, uid), SR)
     expected = coded_class("ecg", "history_of_infarction").code.value
-    assert [finding(report) for report in reports] == [expected] * 2
+    assert [finding(report) for report in reports] == [expected] * 3
     assert all("Not validated" in one.ContentSequence[0].TextValue for one in reports)
     without_errors(reports, tmp_path)
+    cited = {
+        one.ReferencedSOPClassUID
+        for report in reports
+        for series in report.CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence
+        for one in series.ReferencedSOPSequence
+    }
+    assert EncapsulatedPDFStorage in cited
+    assert len(cited) == 3
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (letter_pdf(), "does not look like an ECG sheet"),
+        (joined([letter_pdf(), letter_pdf()]), "no page looks like an ECG sheet"),
+        (encrypted_pdf(), "opens with a password alone"),
+        (ecg_pdf()[:9000], "its PDF has no end"),
+    ],
+    ids=["letter", "two pages", "encrypted", "cut"],
+)
+def test_a_pdf_of_no_use_that_calls_itself_an_ecg_is_refused(
+    content, words, node, archive, tmp_path
+):
+    path = pdf_alone(tmp_path)
+    document = dcmread(path)
+    document.StudyInstanceUID, document.SOPInstanceUID = generate_uid(), generate_uid()
+    document.file_meta.MediaStorageSOPInstanceUID = document.SOPInstanceUID
+    set_document(document, content)
+    document.save_as(path)
+    storescu([path], node.address)
+    (found,) = settled(node, document.StudyInstanceUID, 1)
+    assert found.state is StackState.REJECTED
+    assert words in found.reason
+    assert returned(archive, document.StudyInstanceUID) == []
+
+
+def test_a_pdf_that_is_called_a_letter_is_left_alone(node, archive, tmp_path):
+    letter = {"Modality": "DOC", "SeriesDescription": "Letter", "DocumentTitle": "Discharge"}
+    path = pdf_alone(tmp_path, {**letter, "ConceptNameCodeSequence": []})
+    storescu([path], node.address)
+    (found,) = settled(node, dcmread(path).StudyInstanceUID, 1)
+    assert found.state is StackState.UNROUTED
+    assert "title and code of the document do not match the ecg route" in found.reason
+
+
+def pdf_alone(folder: Path, header: dict[str, object] | None = None) -> Path:
+    """The document of a phantom, without the rest of its study."""
+    write_ecg_study(folder / "ecg", 9, pdf=True, header=header)
+    return folder / "ecg" / "synthetic-00003.dcm"
 
 
 def test_stress_and_rest_come_back_as_one_report_without_waiting_for_quiet(node, archive, tmp_path):

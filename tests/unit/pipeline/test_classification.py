@@ -16,12 +16,14 @@ from dicom_node.process import process_files
 from models.registry import Card, card
 from pipeline.classification import Classification
 from pipeline.picture_case import PictureCase
-from pipeline.pictures import ECG_WAVEFORMS, NM_IMAGE, SECONDARY_CAPTURES
+from pipeline.pictures import ECG_WAVEFORMS, ENCAPSULATED_PDF, NM_IMAGE, SECONDARY_CAPTURES
 from pipeline.results import write_results
 from pipeline.results.class_codes import SUBJECTS, coded_class
 from pipeline.results.common import DISCLAIMER
+from pipeline.results.page import set_document
 from pipeline.stages.classification import ClassifyPicture, training_of
 from pipeline.stated import completed_findings
+from tests.unit.pipeline.pdfs import joined, letter_pdf
 from tests.unit.pipeline.picture_cases import write_network
 from tests.unit.pipeline.result_cases import CONTEXT, errors_of_file, make_case
 from tests.unit.pipeline.test_picture_plausibility import NOWHERE
@@ -45,7 +47,7 @@ def settings(tmp_path_factory):
 @pytest.fixture(scope="module")
 def ecg(settings, tmp_path_factory):
     folder = tmp_path_factory.mktemp("ecg")
-    write_ecg_study(folder / "study", 3)
+    write_ecg_study(folder / "study", 3, pdf=True)
     return process_files([folder / "study"], folder / "out", settings), folder
 
 
@@ -73,11 +75,11 @@ def items(report, value_type):
     return found
 
 
-def test_waveform_and_sheet_are_two_results_in_two_series(ecg):
-    (one, first), (other, second) = reports(ecg)
-    assert {one.classification.found, other.classification.found} == {"infarction"}
-    assert first.SeriesInstanceUID != second.SeriesInstanceUID
-    assert first.SOPInstanceUID != second.SOPInstanceUID
+def test_waveform_sheet_and_document_are_results_in_series_of_their_own(ecg):
+    found = reports(ecg)
+    assert [one.classification.found for one, _ in found] == ["infarction"] * 3
+    assert len({report.SeriesInstanceUID for _, report in found}) == 3
+    assert len({report.SOPInstanceUID for _, report in found}) == 3
 
 
 def test_ecgs_of_one_series_have_result_series_of_their_own(settings, tmp_path):
@@ -115,10 +117,37 @@ def test_an_ecg_names_its_source_as_what_it_is(ecg):
     cited = {
         (kind, item.ReferencedSOPSequence[0].ReferencedSOPClassUID)
         for _, report in reports(ecg)
-        for kind in ("IMAGE", "WAVEFORM")
+        for kind in ("IMAGE", "WAVEFORM", "COMPOSITE")
         for item in items(report, kind)
     }
-    assert cited == {("WAVEFORM", ECG_WAVEFORMS[0]), ("IMAGE", SECONDARY_CAPTURES[0])}
+    assert cited == {
+        ("WAVEFORM", ECG_WAVEFORMS[0]),
+        ("IMAGE", SECONDARY_CAPTURES[0]),
+        ("COMPOSITE", ENCAPSULATED_PDF),
+    }
+
+
+def test_a_report_on_one_page_of_a_document_names_the_page_and_cites_the_document(
+    settings, tmp_path
+):
+    write_ecg_study(tmp_path / "study", 3, pdf=True)
+    for other in ("synthetic-00001.dcm", "synthetic-00002.dcm"):
+        (tmp_path / "study" / other).unlink()
+    document = dcmread(tmp_path / "study" / "synthetic-00003.dcm")
+    set_document(document, joined([letter_pdf(), document.EncapsulatedDocument]))
+    document.save_as(tmp_path / "study" / "synthetic-00003.dcm")
+    run = process_files([tmp_path / "study"], tmp_path / "out", settings), tmp_path
+    ((found, report),) = reports(run)
+    said = [item.TextValue for item in items(report, "TEXT")]
+    words = "page 2 of 2, the only one that looks like an ECG sheet, was taken"
+    assert f"Source: {words}." in said
+    assert words in [check.reason for check in found.quality]
+    (evidence,) = report.CurrentRequestedProcedureEvidenceSequence
+    (series,) = evidence.ReferencedSeriesSequence
+    (cited,) = series.ReferencedSOPSequence
+    assert cited.ReferencedSOPInstanceUID == document.SOPInstanceUID
+    assert cited.ReferencedSOPClassUID == ENCAPSULATED_PDF
+    assert errors_of_file(tmp_path / "out" / found.objects[0].path) == []
 
 
 def test_the_first_line_says_what_the_network_learned_and_that_nobody_validated_it(ecg, spect):

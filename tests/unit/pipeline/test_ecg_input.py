@@ -15,12 +15,19 @@ from pydicom.uid import (
     MRImageStorage,
 )
 
+from config.schema import ECG_PICTURE_ROUTE
 from dicom_node.phantom_ecg import write_ecg_study
 from models.ecg_leads import LEADS
-from models.ecg_sheet import draw_sheet
+from models.ecg_sheet import draw_sheet, prepared
 from models.synthetic.ecg import synthesise_ecg
-from pipeline.ecg_input import ecg_sheet, read_picture, read_waveform
+from pipeline.ecg_input import ecg_sheet, read_document, read_picture, read_waveform
 from pipeline.errors import Rejection
+from pipeline.headers import InstanceHeader, read_header
+from pipeline.picture_input import assemble_ecg
+from pipeline.results.page import set_document
+from pipeline.routing import propose
+from pipeline.stages.ecg_plausibility import CheckEcgSheet
+from tests.unit.pipeline import pdfs
 
 SEED, LABEL = 3, 2
 
@@ -28,7 +35,7 @@ SEED, LABEL = 3, 2
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ecg")
-    write_ecg_study(folder, SEED, label=LABEL)
+    write_ecg_study(folder, SEED, label=LABEL, pdf=True)
     return [pydicom.dcmread(path) for path in sorted(folder.glob("*.dcm"))]
 
 
@@ -40,6 +47,11 @@ def waveform(study):
 @pytest.fixture
 def capture(study):
     return copy.deepcopy(study[1])
+
+
+@pytest.fixture
+def document(study):
+    return copy.deepcopy(study[2])
 
 
 def expected():
@@ -78,7 +90,7 @@ def test_a_waveform_gives_its_leads_in_millivolts_and_the_sheet_of_training(wave
     np.testing.assert_allclose(record.leads, expected(), atol=6e-4)
     assert record.leads.dtype == np.float32
     assert record.hz == 500
-    sheet = ecg_sheet(waveform)
+    sheet = ecg_sheet(waveform).picture
     assert (sheet != draw_sheet(expected(), 500)).mean() < 1e-3
 
 
@@ -230,7 +242,7 @@ def test_big_endian_samples_are_read(waveform, tmp_path):
 
 
 def test_a_capture_is_taken_as_it_is(capture):
-    np.testing.assert_array_equal(ecg_sheet(capture), capture.pixel_array)
+    np.testing.assert_array_equal(ecg_sheet(capture).picture, capture.pixel_array)
 
 
 def grey(dataset, values, kind="MONOCHROME2", bits=8):
@@ -286,12 +298,77 @@ def test_captures_of_no_use_are_refused(capture):
 
 def test_other_objects_are_refused_with_the_reason():
     for kind, code in (
-        (EncapsulatedPDFStorage, "pdf_not_drawn"),
+        (EncapsulatedPDFStorage, "pdf_unreadable"),
         (MRImageStorage, "no_ecg_object"),
     ):
         dataset = Dataset()
         dataset.SOPClassUID, dataset.SOPInstanceUID = kind, "1.2.3"
         refused(dataset, code)
+
+
+def test_a_document_gives_the_network_what_a_waveform_gives_it(document, waveform):
+    page, own = (prepared(ecg_sheet(one).picture) for one in (document, waveform))
+    # 1.0 is a fifth of what black differs from white.
+    assert np.abs(page - own).mean() < 0.05
+    assert ecg_sheet(document).chosen == ""
+
+
+def test_the_header_of_a_document_holds_its_title_and_code(document, tmp_path):
+    document.save_as(tmp_path / "document.dcm")
+    header = read_header(tmp_path / "document.dcm")
+    assert (header.document_title, header.document_code) == ("Synthetic 12-lead ECG", "LN:11524-6")
+    assert InstanceHeader.from_json(header.to_json()) == header
+
+
+def test_of_several_pages_the_one_that_is_a_sheet_is_taken(document):
+    (alone,) = (ecg_sheet(document),)
+    set_document(document, pdfs.joined([pdfs.letter_pdf(), content(document), pdfs.letter_pdf()]))
+    found = read_document(document)
+    assert found.chosen == "page 2 of 3, the only one that looks like an ECG sheet, was taken"
+    np.testing.assert_array_equal(found.picture, alone.picture)
+
+
+def content(document):
+    return document.EncapsulatedDocument
+
+
+@pytest.mark.parametrize(
+    ("pages", "code", "words"),
+    [
+        ([pdfs.letter_pdf, pdfs.letter_pdf], "not_an_ecg_sheet", "page 2: it has no millimetre"),
+        ([pdfs.ecg_pdf, pdfs.letter_pdf, pdfs.ecg_pdf], "several_sheets", "ECG sheets: 1, 3"),
+        ([lambda: pdfs.raw_pdf(box="0 0 842 50")], "too_small", "1485 x 89"),
+        ([pdfs.letter_pdf, lambda: pdfs.raw_pdf(box="0 0 842 50")], "not_an_ecg_sheet", "strip"),
+        ([pdfs.raw_pdf] * 11, "pdf_unreadable", "11 pages"),
+    ],
+)
+def test_documents_of_no_use_are_refused(pages, code, words, document):
+    set_document(document, pdfs.joined([page() for page in pages]))
+    refused(document, code, words)
+
+
+@pytest.mark.parametrize(
+    ("held", "code"),
+    [
+        (b"", "pdf_unreadable"),
+        (b"no PDF", "pdf_unreadable"),
+        (pdfs.encrypted_pdf(), "pdf_encrypted"),
+    ],
+)
+def test_documents_that_cannot_be_read_are_refused(held, code, document):
+    set_document(document, held)
+    refused(document, code)
+
+
+def test_a_page_that_is_no_sheet_is_refused_like_a_capture(document, tmp_path):
+    set_document(document, pdfs.letter_pdf())
+    document.save_as(tmp_path / "letter.dcm")
+    header = read_header(tmp_path / "letter.dcm")
+    (proposal,) = propose([header], [ECG_PICTURE_ROUTE.model_copy(update={"modality": ("ECG",)})])
+    case = assemble_ecg(proposal, {header.sop_instance_uid: tmp_path / "letter.dcm"})
+    assert not case.drawn
+    with pytest.raises(Rejection, match="does not look like an ECG sheet"):
+        CheckEcgSheet()(case)
 
 
 def test_the_syntax_of_these_tests_is_that_of_the_phantom(waveform):

@@ -16,7 +16,7 @@ from pipeline.pdf_pages import pdf_pages
 from tests.unit.pipeline import pdfs
 
 UID = "1.2.3"
-SIDE = 600
+SIDE = 601  # of which no row fills whole words
 
 
 def pages(document):
@@ -32,7 +32,7 @@ def refused(document, code, words):
 def test_a_page_is_drawn_as_it_lies_in_its_colours():
     red_left_green_below = b"1 0 0 rg 0 0 421 595 re f 0 1 0 rg 421 0 421 100 re f"
     (page,) = pages(pdfs.raw_pdf(red_left_green_below))
-    assert page.shape == (424, SIDE, 3)
+    assert page.shape == (425, SIDE, 3)
     assert page.dtype == np.uint8
     assert page[200, 100].tolist() == [255, 0, 0]
     assert page[400, 500].tolist() == [0, 255, 0]
@@ -41,7 +41,7 @@ def test_a_page_is_drawn_as_it_lies_in_its_colours():
 
 def test_a_page_that_is_to_be_turned_is_turned():
     (page,) = pages(pdfs.raw_pdf(b"1 0 0 rg 0 0 421 595 re f", page=b"/Rotate 90"))
-    assert page.shape == (SIDE, 424, 3)
+    assert page.shape == (SIDE, 425, 3)
     assert page[100, 200].tolist() == [255, 0, 0]
     assert page[500, 200].tolist() == [255, 255, 255]
 
@@ -77,9 +77,9 @@ def test_no_size_that_a_page_states_makes_it_larger(box):
     assert max(page.shape) == SIDE
 
 
-def test_what_follows_the_end_is_ignored():
+def test_padding_is_ignored():
     (page,) = pages(pdfs.raw_pdf() + b"\0" * 5000)
-    assert page.shape == (424, SIDE, 3)
+    assert page.shape == (425, SIDE, 3)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,20 @@ def test_what_follows_the_end_is_ignored():
     ids=["empty", "zeros", "text", "cut", "sheet cut"],
 )
 def test_what_is_no_whole_pdf_is_refused(document):
-    refused(document, "pdf_unreadable", "damaged, or no PDF")
+    refused(document, "pdf_unreadable", "no end, or is none")
+
+
+def test_what_lost_its_beginning_is_refused():
+    refused(pdfs.raw_pdf()[150:], "pdf_unreadable", "damaged, or no PDF")
+
+
+def test_a_document_whose_later_part_was_lost_is_refused_though_it_could_be_drawn():
+    whole = pdfs.raw_pdf(b"1 0 0 rg 0 0 842 595 re f")
+    added = b"4 0 obj\n" + pdfs.stream(b"0 1 0 rg 0 0 842 595 re f") + b"\nendobj\n"
+    end = b"trailer\n<</Root 1 0 R>>\n%%EOF\n"
+    (page,) = pages(whole + added + end)
+    assert page[200, 300].tolist() == [0, 255, 0]
+    refused(whole + added + b"5 0 obj\n" + b"x" * 2000, "pdf_unreadable", "no end")
 
 
 def test_a_password_is_named_as_the_reason():
@@ -112,16 +125,34 @@ def test_a_picture_that_unpacks_to_more_than_a_gigabyte_is_drawn_within_less():
 
 def test_memory_without_end_is_refused(monkeypatch):
     monkeypatch.setattr(drawing, "_MEMORY_BYTES", 256 * 2**20)
+    before = processor_s()
     refused(pdfs.endless_pdf(), "pdf_too_costly", "within 256 MiB")
+    assert processor_s() - before < 10  # and not because of the time
 
 
 def test_time_without_end_is_refused(monkeypatch):
     monkeypatch.setattr(drawing, "_PROCESSOR_S", 1)
     sheets = b"0 0 842 595 re f " * 40_000
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    before = processor_s()
     refused(pdfs.raw_pdf(sheets), "pdf_too_costly", "and 1 s")
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    assert after.ru_utime - before.ru_utime < 3
+    assert processor_s() - before < 3
+
+
+def processor_s():
+    """What processes that were started and have ended took so far."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def test_lower_limits_that_hold_already_stay():
+    code = (
+        "import resource as r; r.setrlimit(r.RLIMIT_CPU, (9, 9))\n"
+        "from pipeline.pdf_pages import pdf_pages\n"
+        "from tests.unit.pipeline.pdfs import raw_pdf\n"
+        "print(pdf_pages(raw_pdf(), 600, '1.2')[0].shape)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    assert done.stdout.strip() == b"(424, 600, 3)", done.stderr
 
 
 def test_a_machine_that_does_nothing_for_long_is_no_fault_of_the_document(monkeypatch):

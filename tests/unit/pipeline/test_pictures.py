@@ -14,7 +14,13 @@ from config.schema import (
     Settings,
 )
 from pipeline.headers import InstanceHeader
-from pipeline.pictures import ECG_WAVEFORMS, NM_IMAGE, SECONDARY_CAPTURES, is_whole
+from pipeline.pictures import (
+    ECG_WAVEFORMS,
+    ENCAPSULATED_PDF,
+    NM_IMAGE,
+    SECONDARY_CAPTURES,
+    is_whole,
+)
 from pipeline.routing import propose
 from tests.unit.pipeline.dicom_cases import instance_header, stack_headers
 
@@ -35,6 +41,11 @@ def capture(description: str, number: int = 1, **changed: object) -> InstanceHea
         "image_type": ("DERIVED", "SECONDARY"),
     }
     return instance_header(f"1.6.{number}", **(values | changed))
+
+
+def document(**changed: object) -> InstanceHeader:
+    values = {"modality": "DOC", "sop_class_uid": ENCAPSULATED_PDF, "series_instance_uid": "1.7"}
+    return instance_header("1.7.1", **(values | changed))
 
 
 def tomogram(view: str, number: int = 1, **changed: object) -> InstanceHeader:
@@ -73,6 +84,49 @@ def test_a_capture_called_an_ecg_is_one(description):
 @pytest.mark.parametrize("description", ["", "Chest PA", "Report", "secgment"])
 def test_any_other_capture_is_left_alone(description):
     assert "do not match" in reason(capture(description))
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"modality": "ECG"},
+        {"series_description": "Resting ECG"},
+        {"document_title": "12-lead EKG"},
+        {"document_code": "LN:11524-6"},
+        {"document_code": "LN:34534-8", "document_title": "Report"},
+        {"document_code": "99LOCAL:1", "document_title": "ECG"},
+    ],
+)
+def test_a_document_that_says_it_is_an_ecg_is_one(told):
+    (found,) = propose([document(**told)], ROUTES)
+    assert (found.pipeline, found.reason) == ("ecg", "an encapsulated PDF called an ECG")
+
+
+@pytest.mark.parametrize(
+    ("told", "words"),
+    [
+        ({}, "description, title and code of the document do not match the ecg route"),
+        ({"document_title": "Discharge letter"}, "do not match the ecg route"),
+        ({"document_code": "LN:18748-4", "document_title": "ECG"}, "something else than an ECG"),
+        ({"document_code": "LN:18752-6", "modality": "ECG"}, "something else than an ECG"),
+        ({"document_title": "Stress ECG"}, "'Stress', which the ecg route excludes"),
+        ({"modality": "ECG", "series_description": "Holter 24 h"}, "'Holter', which"),
+        ({"modality": "SR", "document_title": "ECG"}, "modality 'SR' is not routed"),
+        ({"document_title": "ECG", "written_by_node": True}, "a result this node wrote"),
+    ],
+)
+def test_any_other_document_is_left_alone(told, words):
+    assert words in reason(document(**told))
+
+
+@pytest.mark.parametrize("one", [ecg, lambda **told: capture("", **told)])
+def test_an_ecg_that_is_not_of_rest_is_left_alone(one):
+    assert "which the ecg route excludes" in reason(one(series_description="Exercise ECG"))
+
+
+def test_a_document_is_none_of_spect():
+    (found,) = propose([document(document_title="SPECT")], [SPECT_ROUTE, SPECT_PICTURE_ROUTE])
+    assert "no image of a kind" in found.reason
 
 
 def test_a_capture_called_spect_is_one_and_says_so():
