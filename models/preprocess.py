@@ -46,11 +46,12 @@ def _points(grid: CropGrid, device: torch.device) -> Tensor:
 
 
 def _sample_at(images: Tensor, points_yx: Tensor, mode: str) -> Tensor:
-    """Values of images [n, c, y, x] at points [n, rows, columns, 2] in pixels; 0 outside."""
+    """Values of images [n, c, y, x] at points [rows, columns, 2] in pixels; 0 outside."""
     size = torch.tensor(images.shape[-2:], device=images.device)
     relative = 2 * points_yx / (size - 1).clamp(min=1) - 1
+    places = relative.flip(-1).expand(len(images), -1, -1, -1)
     return functional.grid_sample(
-        images, relative.flip(-1), mode=mode, padding_mode="zeros", align_corners=True
+        images, places, mode=mode, padding_mode="zeros", align_corners=True
     )
 
 
@@ -89,7 +90,7 @@ def crop(
         offsets = offsets @ matrix.T
     spacing = offsets.new_tensor(pixel_spacing_mm)
     points = offsets.new_tensor(centre_yx) + offsets / spacing
-    sampled = _sample_at(images, points.expand(len(images), -1, -1, -1), mode)
+    sampled = _sample_at(images, points, mode)
     if grid.supersample == 1:
         return sampled
     return functional.avg_pool2d(sampled, grid.supersample)
@@ -132,7 +133,7 @@ def restore(
         axes.append((pixels - float(centre)) * float(spacing / grid.spacing_mm) + (size - 1) / 2)
         window.append(slice(first, last + 1))
     points = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)
-    values = _sample_at(cropped, points.expand(len(cropped), -1, -1, -1), "bilinear")
+    values = _sample_at(cropped, points, "bilinear")
     return values, (window[0], window[1])
 
 
