@@ -113,7 +113,7 @@ def finished_report(
     """Make an object of the content of a report; `incomplete` says why it lacks something."""
     built = Comprehensive3DSR(
         evidence=evidence,
-        content=content,
+        content=_childless(content[0]),
         series_instance_uid=identity.series_instance_uid,
         series_number=series_number,
         sop_instance_uid=identity.sop_instance_uid,
@@ -125,10 +125,22 @@ def finished_report(
         series_description=f"{words}, automatic, unverified",
         **equipment(basis),
     )
+    built["ContentSequence"] = content[0]["ContentSequence"]
     if incomplete:
         built.CompletionFlagDescription = incomplete
     built.CodingSchemeIdentificationSequence = [_private_scheme()]
     return finished(built, identity, basis)
+
+
+def _childless(root: Dataset) -> Dataset:
+    """Copy the root of a content tree without what hangs on it.
+
+    highdicom copies the tree it is given and walks it three times, for uses that nothing here has.
+    """
+    bare = Dataset()
+    bare.update(root)
+    bare.add_new("ContentSequence", "SQ", [])
+    return bare
 
 
 def _private_scheme() -> Dataset:
