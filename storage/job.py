@@ -16,12 +16,16 @@ class JobInput:
 
 @dataclass(frozen=True, slots=True)
 class EarlierResult:
-    """A result object of a stack that may lie in an archive."""
+    """A result object of a stack that may lie in an archive, and the time of its content.
+
+    What a node of before that was noted had offered has no time.
+    """
 
     role: str
     sop_instance_uid: str
     sop_class_uid: str
     series_instance_uid: str
+    created_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 import json
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
@@ -114,7 +114,7 @@ class Jobs:
                     lease=uuid.uuid4().hex,
                     lease_owner=owner,
                     lease_expires_at=now + timedelta(seconds=lease_s),
-                    supersedes=json.dumps([asdict(one) for one in earlier]),
+                    supersedes=_as_text(earlier),
                 )
             )
             row = job_row(connection, job_id)
@@ -341,7 +341,18 @@ class Jobs:
 
 def _earlier(row: Row[Any]) -> tuple[EarlierResult, ...]:
     """What a job superseded when it was started; jobs of older layouts tell of nothing."""
-    return tuple(EarlierResult(**one) for one in json.loads(row.supersedes or "[]"))
+    found = json.loads(row.supersedes or "[]")
+    times = [
+        datetime.fromisoformat(text) if (text := one.get("created_at")) else None for one in found
+    ]
+    return tuple(
+        EarlierResult(**{**one, "created_at": time}) for one, time in zip(found, times, strict=True)
+    )
+
+
+def _as_text(earlier: Iterable[EarlierResult]) -> str:
+    """What `_earlier` reads; times in ISO 8601."""
+    return json.dumps([asdict(one) for one in earlier], default=datetime.isoformat)
 
 
 def _standing(connection: Connection, stack_id: int) -> Standing | None:
@@ -370,7 +381,7 @@ def _take_over_identity(connection: Connection, job: Job, new: Sequence[NewResul
     if standing is None or uids.isdisjoint(standing.sop_instance_uids):
         return False
     identity = {"result_seed": standing.result_seed, "generation": standing.generation}
-    earlier = json.dumps([asdict(one) for one in standing.supersedes])
+    earlier = _as_text(standing.supersedes)
     set_job(connection, job.id, **identity, created_at=standing.created_at, supersedes=earlier)
     connection.execute(update(stacks).where(stacks.c.id == job.stack_id).values(identity))
     return True

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, exists, insert, select, update
 from storage.database import insert_row, listed
 from storage.folder import DataFolder
 from storage.job import EarlierResult
-from storage.schema import outbox, results
+from storage.schema import jobs, outbox, results
 from storage.states import UNSETTLED_DELIVERY_STATES, DeliveryState, ResultState
 
 
@@ -117,8 +117,10 @@ def supersede(connection: Connection, stack_id: int, now: datetime) -> None:
 def offered_results(connection: Connection, stack_id: int) -> Iterator[EarlierResult]:
     """Results of a stack that some destination was sent, confirmed or not; the oldest first."""
     sent = (outbox.c.state == DeliveryState.SENT) | outbox.c.offered_at.is_not(None)
+    own = (one.name for one in fields(EarlierResult) if one.name != "created_at")
     rows = connection.execute(
-        select(*(results.c[one.name] for one in fields(EarlierResult)))
+        select(*(results.c[name] for name in own), jobs.c.created_at)
+        .join(jobs, jobs.c.id == results.c.job_id)
         .where(
             results.c.stack_id == stack_id, exists().where(outbox.c.result_id == results.c.id, sent)
         )

@@ -41,12 +41,13 @@ def write_results(
     tuple of ResultObject
         One SEG per key phase and source series that has a mask (PS3.3 A.51), likewise what
         explains a volume by regression, then the TID 1500 report in a Comprehensive 3D SR
-        (PS3.3 A.35.13), which is always there, then what the other profiles add. Of what is no
-        stack the report alone.
+        (PS3.3 A.35.13), which is always there, then what the other profiles add, then what ends
+        series of earlier results for which there is nothing. Of what is no stack the report alone.
     """
     from pipeline.results.seg import write_segmentations
     from pipeline.results.source import patient_study, tolerant_headers
     from pipeline.results.sr import write_report
+    from pipeline.results.withdrawn import write_withdrawals
 
     if not isinstance(case, Case):
         from pipeline.results.class_report import write_class_report
@@ -57,8 +58,8 @@ def write_results(
         basis = ResultBasis(case, context, patient_study(case.stack)[0])
         written = write_segmentations(basis)
         report = write_report(basis, written)
-        added = tuple(_added(basis, profiles))
-    return (*(seg.result for seg in written), report, *added)
+        made = (*(seg.result for seg in written), report, *_added(basis, profiles))
+        return (*made, *write_withdrawals(basis, made, {*_FULL, *profiles}))
 
 
 def _added(basis: ResultBasis, profiles: Collection[Profile]) -> Iterator[ResultObject]:

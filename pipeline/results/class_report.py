@@ -17,6 +17,7 @@ from pipeline.results.class_codes import SOURCE_OF_MEASUREMENT, SUBJECTS
 from pipeline.results.codes import COMMENT, FINDING, QUALITATIVE_EVALUATIONS
 from pipeline.results.common import Basis, ResultObject, describe_model, identify, models_of
 from pipeline.results.measurements import classification_groups
+from pipeline.results.series import UNVERIFIED
 from pipeline.results.source import evidence_of, header_notes, is_citable
 from pipeline.results.sr import document, finished_report
 from pipeline.results.statements import doubts, passed, stack_notes, text_item
@@ -47,8 +48,7 @@ def write_class_report(basis: Basis) -> ResultObject:
         identify("sr", basis),
         document(basis, subject.procedure, [group], said),
         evidence_of(basis.case.stack),
-        series_number=_SERIES_NUMBER,
-        words=f"{subject.title}, research only",
+        series=(_SERIES_NUMBER, f"{subject.title}, research only, {UNVERIFIED}"),
         incomplete="The class is withheld; the reason is stated" if told.withheld else "",
     )
     _call_by_kind(report.dataset)
@@ -87,6 +87,8 @@ def _call_by_kind(item: Dataset) -> None:
 
 def _said(basis: Basis) -> Iterator[ContentItem]:
     case = basis.case
+    if basis.context.replaces:
+        yield text_item(COMMENT, basis.context.replaces)
     for doubt in doubts(case):
         yield text_item(FINDING, doubt)
     for sentence in (*passed(case.quality), *stack_notes(case)):

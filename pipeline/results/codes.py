@@ -92,6 +92,14 @@ STRUCTURES: Mapping[int, Structure] = {
     ),
 }
 
+NOTHING_DRAWN = Structure(
+    "Withdrawn",
+    Code("125040", "DCM", "Background"),
+    (128, 128, 128),
+    Code("309825002", "SCT", "Spatial and Relational Concept"),
+)
+"""The only segment of a segmentation without a mask, which ends a series (decision 10)."""
+
 
 @dataclass(frozen=True, slots=True)
 class KeyPhase:

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 from pydicom import Dataset
 from pydicom.dataset import FileMetaDataset
 from pydicom.sr.coding import Code
-from pydicom.uid import UID, ExplicitVRLittleEndian
+from pydicom.uid import UID, Comprehensive3DSRStorage, ExplicitVRLittleEndian
 
 from pipeline.case import BaseCase, Case, ModelUse
 from pipeline.lge_case import LgeCase
@@ -24,12 +24,19 @@ DISCLAIMER = "Automatic measurement, unverified, not a medical device."
 
 @dataclass(frozen=True, slots=True)
 class EarlierObject:
-    """An object of an earlier result of the same stack that may lie in an archive."""
+    """An object of an earlier result of the same stack that may lie in an archive.
+
+    Attributes
+    ----------
+    created_at : datetime or None
+        Aware; the time of its content, where the node knows it.
+    """
 
     role: str
     sop_instance_uid: str
     sop_class_uid: str
     series_instance_uid: str
+    created_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +74,28 @@ class ResultContext:
     supersedes: tuple[EarlierObject, ...] = ()
 
     @property
+    def made(self) -> str:
+        """When it was made, as people of the site read it."""
+        return self._told(self.created_at)
+
+    @property
+    def replaces(self) -> str:
+        """Which result this one takes the place of, as a sentence; empty for a first one."""
+        if not self.supersedes:
+            return ""
+        times = sorted({one.created_at for one in self.supersedes if one.created_at})
+        if not times:
+            return "Replaces an earlier result."
+        before = " and what came before it" if len(times) > 1 else ""
+        return f"Replaces the result of {self._told(times[-1])}{before}."
+
+    @property
     def local_time(self) -> datetime:
         """`created_at` in the zone of the site."""
         return self.created_at.astimezone(ZoneInfo(self.timezone))
+
+    def _told(self, time: datetime) -> str:
+        return time.astimezone(ZoneInfo(self.timezone)).strftime("%Y-%m-%d %H:%M:%S %Z")
 
     @property
     def device_serial_number(self) -> str:
@@ -164,9 +190,15 @@ def result_uid(role: str, case: BaseCase, context: ResultContext) -> str:
     )
 
 
-def predecessors(role: str, basis: Basis) -> list[Dataset] | None:
-    """Earlier reports of the same role, as highdicom takes those that a report replaces."""
-    earlier = [one for one in basis.context.supersedes if one.role == role]
+def predecessors(identity: ObjectIdentity, basis: Basis) -> list[Dataset] | None:
+    """Earlier reports of the same role or series, as highdicom takes those that one replaces."""
+    own = (identity.role, identity.series_instance_uid)
+    earlier = [
+        one
+        for one in basis.context.supersedes
+        if one.sop_class_uid == Comprehensive3DSRStorage
+        and (one.role == own[0] or one.series_instance_uid == own[1])
+    ]
     return [_document(one, basis.patient_study.StudyInstanceUID) for one in earlier] or None
 
 

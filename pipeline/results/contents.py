@@ -52,15 +52,12 @@ LIKELY = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """Masks to be written: the words of their series, and the stage that drew them.
+    """Masks to be written, and the stage that drew them.
 
     Attributes
     ----------
     role : str
         Of its objects, before the name of the phase.
-    series_number : int
-    words : str
-        What it is, in the description of its series.
     stage : str
         Whose network drew it.
     phase : KeyPhase
@@ -69,8 +66,6 @@ class Drawing:
     """
 
     role: str
-    series_number: int
-    words: str
     stage: str
     phase: KeyPhase
     labels: UInt8
@@ -114,8 +109,6 @@ class Contents:
         SeriesNumber of the report.
     page_number : int
         SeriesNumber of the report as an image; that as a PDF is the next.
-    key_number : int
-        SeriesNumber of the first key phase images; what shows them follows.
     phases : tuple of (KeyPhase, int)
         Phases that are looked at, with their index in the stack.
     drawings : tuple of Drawing
@@ -137,7 +130,6 @@ class Contents:
     subject: str
     report_number: int
     page_number: int
-    key_number: int
     phases: tuple[tuple[KeyPhase, int], ...]
     drawings: tuple[Drawing, ...]
     structures: tuple[StructureGroup, ...]
@@ -181,7 +173,6 @@ def _cine(case: CineCase) -> Contents:
         subject="cine",
         report_number=9001,
         page_number=9010,
-        key_number=9021,
         phases=phases,
         drawings=(*_cine_drawings(case, phases), *_explanations(case, phases)),
         structures=(
@@ -257,17 +248,16 @@ def _cine_phases(case: CineCase, phases: tuple[tuple[KeyPhase, int], ...]) -> It
 
 def _cine_drawings(case: CineCase, phases: tuple[tuple[KeyPhase, int], ...]) -> Iterator[Drawing]:
     if case.segmentation is not None:
-        for (phase, index), number in zip(phases, (9002, 9003), strict=False):
-            labels = case.segmentation.labels[index]
-            yield Drawing("seg", number, "segmentation", "segmentation", phase, labels)
+        for phase, index in phases:
+            yield Drawing("seg", "segmentation", phase, case.segmentation.labels[index])
 
 
 def _explanations(case: CineCase, phases: tuple[tuple[KeyPhase, int], ...]) -> Iterator[Drawing]:
     if case.regression is not None:
         masks = (case.regression.explanation_ed, case.regression.explanation_es)
-        for (phase, _), number, mask in zip(phases, (9004, 9005), masks, strict=False):
+        for (phase, _), mask in zip(phases, masks, strict=False):
             labels = np.uint8(LV_EXPLANATION) * mask
-            yield Drawing("explanation", number, "explanation", "regression", phase, labels)
+            yield Drawing("explanation", "regression", phase, labels)
 
 
 def _lge(case: LgeCase) -> Contents:
@@ -277,9 +267,10 @@ def _lge(case: LgeCase) -> Contents:
         subject="late enhancement",
         report_number=9006,
         page_number=9012,
-        key_number=9031,
         phases=((LATE_ENHANCEMENT, 0),),
-        drawings=() if drawn is None else (_lge_drawing(drawn.labels[0]),),
+        drawings=()
+        if drawn is None
+        else (Drawing("seg", "segmentation", LATE_ENHANCEMENT, drawn.labels[0]),),
         structures=(
             StructureGroup(LATE_ENHANCEMENT, LV_CAVITY, ()),
             StructureGroup(LATE_ENHANCEMENT, LV_MYOCARDIUM, ("lge_lv_mass",)),
@@ -293,15 +284,11 @@ def _lge(case: LgeCase) -> Contents:
             *_little_thickening(beside.biomarkers if beside else ()),
             *_cine_doubts(case),
         ),
-        comments=(*_lge_images(case), *_cine_report(case)),
+        comments=(*_lge_images(case), *_cine_report(case), *two_masses(case)),
         biomarkers=case.biomarkers if beside is None else (*case.biomarkers, *beside.biomarkers),
         quality=case.quality if beside is None else (*case.quality, *beside.quality),
         demographics=demographics(case.stack.headers),
     )
-
-
-def _lge_drawing(labels: UInt8) -> Drawing:
-    return Drawing("seg", 9007, "segmentation", "segmentation", LATE_ENHANCEMENT, labels)
 
 
 def _no_scar(case: LgeCase) -> Iterator[str]:
@@ -348,6 +335,18 @@ def _cine_report(case: LgeCase) -> Iterator[str]:
         yield (
             "Volumes and function are those of the cine series of the same study, from its report "
             f"{case.companion.report_uid}."
+        )
+
+
+def two_masses(case: LgeCase) -> Iterator[str]:
+    """Say of the mass of the LV, where it is stated twice, why the two differ."""
+    beside = case.companion.biomarkers if case.companion else ()
+    stated = {one.name for one in (*case.biomarkers, *beside) if one.value is not None}
+    if {"lv_mass", "lge_lv_mass"} <= stated:
+        yield (
+            "LV mass is stated twice: of the cine at end diastole, and of the late enhancement "
+            "images. Other images and other networks: the two need not agree. The share of scar "
+            "refers to the second."
         )
 
 

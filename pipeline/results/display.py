@@ -19,6 +19,7 @@ from pipeline.results.outlines import Outline, outlines
 from pipeline.results.profiles import KEY_ROLE
 from pipeline.results.seg import subject, write_key_segmentations
 from pipeline.results.source import SourceImage
+from pipeline.results.square import on_square_pixels
 from pipeline.results.sr import report_object
 
 _NUMBERS_OF_A_BOX = 5
@@ -42,9 +43,10 @@ def write_display(basis: ResultBasis) -> Iterator[ResultObject]:
 
     What a network for research says stands in the whole report alone.
     """
-    if basis.case.classification is not None:
-        basis = replace(basis, case=replace(basis.case, classification=None))
-    copies = write_key_images(basis)
+    case = on_square_pixels(basis.case)
+    how = "" if case is basis.case else ", interpolated to square pixels"
+    basis = replace(basis, case=replace(case, classification=None))
+    copies = write_key_images(basis, how)
     for one in copies:
         yield from one.objects
     yield from write_key_segmentations(basis, copies)
@@ -64,8 +66,6 @@ def _report(basis: ResultBasis, copies: KeyPhaseImages, number: int) -> ResultOb
         identify(f"{KEY_ROLE}_sr_{phase.name}", basis),
         groups=_groups(basis, _marks(basis, copies), _boxes(biomarkers)),
         images=[*copies.images.values()],
-        series_number=basis.contents.key_number + 7 + number,
-        words=f"{phase.short} contours and numbers, cardiac CAD",
     )
 
 

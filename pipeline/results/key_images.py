@@ -27,6 +27,7 @@ from pipeline.results.common import (
     identify,
 )
 from pipeline.results.profiles import KEY_ROLE
+from pipeline.results.series import series_of
 from pipeline.results.source import (
     SourceImage,
     frame_of_reference_uid,
@@ -93,15 +94,14 @@ class _Scaling:
         return np.clip(np.rint(scaled), 0, _LARGEST).astype("<u2").tobytes()
 
 
-def write_key_images(basis: ResultBasis) -> tuple[KeyPhaseImages, ...]:
+def write_key_images(basis: ResultBasis, how: str = "") -> tuple[KeyPhaseImages, ...]:
     """Copy the images of each phase in which something is drawn on an image.
 
+    `how` tells what was done to them before.
     The series is a new one for each result, because two images at one place would be a cine again.
     """
     phases = [one for one in basis.contents.phases if _is_drawn(basis, *one)]
-    return tuple(
-        _copy_phase(basis, phase, index, number) for number, (phase, index) in enumerate(phases)
-    )
+    return tuple(_copy_phase(basis, phase, index, how) for phase, index in phases)
 
 
 def _is_drawn(basis: ResultBasis, phase: KeyPhase, index: int) -> bool:
@@ -111,24 +111,23 @@ def _is_drawn(basis: ResultBasis, phase: KeyPhase, index: int) -> bool:
     return any(one.labels[there].any() for one in drawings)
 
 
-def _copy_phase(basis: ResultBasis, phase: KeyPhase, index: int, number: int) -> KeyPhaseImages:
-    stack = basis.case.stack
-    series = hashed_uid("series", identify(f"{KEY_ROLE}_{phase.name}", basis).sop_instance_uid)
+def _copy_phase(basis: ResultBasis, phase: KeyPhase, index: int, how: str) -> KeyPhaseImages:
+    stack, kind = basis.case.stack, f"{KEY_ROLE}_{phase.name}"
+    series = hashed_uid("series", identify(kind, basis).sop_instance_uid)
+    number, words = series_of(kind, basis.contents)
     scaling = _scaling(stack.frames[index])
     generation = basis.context.instance_number
-    later = f", result {generation}" if generation > 1 else ""
+    later = f"Result {generation}: " if generation > 1 else ""
     slices = [z for z, cell in enumerate(stack.sources[index]) if cell is not None]
     objects, images = [], {}
     for z, source in zip(slices, source_images(stack, index, slices), strict=True):
-        role = f"{KEY_ROLE}_{phase.name}_{z + 1:02d}"
-        identity = replace(identify(role, basis), series_instance_uid=series)
+        identity = replace(identify(f"{kind}_{z + 1:02d}", basis), series_instance_uid=series)
         image = _renamed(source, identity, frame_of_reference_uid(stack))
         dataset = _dataset(basis, identity, image)
         _take_over(dataset, stack, source.cell)
-        dataset.SeriesNumber = basis.contents.key_number + number
-        dataset.SeriesDescription = f"{phase.short} key images, cardiac CAD{later}"
+        dataset.SeriesNumber, dataset.SeriesDescription = number, f"{later}{words}"
         dataset.InstanceNumber = z + 1
-        dataset.DerivationDescription = f"Copy of the image of {phase.words}"
+        dataset.DerivationDescription = f"Copy of the image of {phase.words}{how}"
         _put_pixels(dataset, stack.frames[index, z], scaling)
         objects.append(finished(dataset, identity, basis))
         images[z] = image

@@ -19,6 +19,7 @@ from pipeline.case import (
 from pipeline.lge_case import LgeCase
 from pipeline.results.codes import END_DIASTOLE, END_SYSTOLE
 from pipeline.results.common import ResultBasis
+from pipeline.results.contents import two_masses
 from pipeline.results.page_tables import write_scar
 from pipeline.results.panels import colour_of, draw_bullseye, draw_contours, draw_curve
 from pipeline.results.pen import FAINT, INK, LEFT, Pen
@@ -62,7 +63,7 @@ def draw_lge(pen: Pen, basis: ResultBasis, case: LgeCase) -> None:
     known, why = _by_segment(case.biomarkers, TRANSMURALITY)
     title = "Scar transmurality (%)"
     draw_bullseye(axes, known, title, top=100.0, colours="Oranges", digits=0, why_none=why)
-    write_scar(pen, basis)
+    write_scar(pen, basis, two_masses(case))
     top -= _BULLSEYE + 0.026
     if case.segmentation is not None:
         labels = case.segmentation.labels[0]

@@ -1,6 +1,6 @@
 """Tables of the page: function beside its normal ranges, and scar by each method."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from textwrap import wrap
 
 from pipeline.case import Biomarker, Verdict
@@ -17,6 +17,7 @@ _LV_ROWS = (
 _RV_ROWS = ("rv_edv", "rv_esv", "rv_sv", "rv_ef")
 # Left edges of the columns: name, value, range, flag, index, its range, its flag.
 _COLUMNS = (0.07, 0.27, 0.38, 0.475, 0.59, 0.735, 0.845)
+_BESIDE_BULLSEYE = 86  # characters of 6 points
 _SCAR_ROWS = (
     ("By network", "scar_mass_network", "scar_percent_network"),
     ("Above remote + 2 SD", "scar_mass_2sd", "scar_percent_2sd"),
@@ -126,8 +127,8 @@ def _write_value(pen: Pen, basis: ResultBasis, biomarker: Biomarker, x: float, *
     pen.write(said, x=x, size=7.5, **look)
 
 
-def write_scar(pen: Pen, basis: ResultBasis) -> None:
-    """Write the scar by each method, and what it is a part of."""
+def write_scar(pen: Pen, basis: ResultBasis, notes: Iterable[str]) -> None:
+    """Write the scar by each method, and what it is a part of; below, what is to be noted."""
     found = {one.name: one for one in basis.contents.biomarkers}
     for x, head in zip(_COLUMNS, ("Late enhancement", "Mass", "Share of LV mass"), strict=False):
         is_title = x == _COLUMNS[0]
@@ -140,3 +141,7 @@ def write_scar(pen: Pen, basis: ResultBasis) -> None:
             if name in found:
                 _write_value(pen, basis, found[name], x)
         pen.down(1.2)
+    pen.down(0.5)
+    for line in wrap(" ".join(notes), _BESIDE_BULLSEYE):
+        pen.write(line, size=6, color=FAINT)
+        pen.down(SMALL_LINE)

@@ -10,8 +10,8 @@ from highdicom.color import CIELabColor
 from highdicom.seg import SegmentAlgorithmTypeValues, SegmentationTypeValues, SegmentDescription
 from pydicom import Dataset
 
-from pipeline.case import FrameSource, UInt8
-from pipeline.results.codes import AI_FAMILY, HEART, STRUCTURES, KeyPhase
+from pipeline.case import FrameSource, ModelUse, UInt8
+from pipeline.results.codes import AI_FAMILY, HEART, NOTHING_DRAWN, STRUCTURES, KeyPhase
 from pipeline.results.common import (
     DISCLAIMER,
     ObjectIdentity,
@@ -25,6 +25,7 @@ from pipeline.results.common import (
 from pipeline.results.contents import Drawing
 from pipeline.results.key_images import KeyPhaseImages
 from pipeline.results.profiles import KEY_ROLE
+from pipeline.results.series import series_of, series_suffix
 from pipeline.results.source import (
     SourceImage,
     frame_of_reference_uid,
@@ -34,6 +35,8 @@ from pipeline.results.source import (
     source_images,
 )
 from pipeline.results.uids import hashed_uid, tracking_uid
+
+_CONTENT_LABELS: Mapping[str, str] = {"seg": "SEGMENTATION", "explanation": "EXPLANATION"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,16 +58,11 @@ class WrittenSegmentation:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """The part of a drawing on the images of one series, and what that SEG is called.
-
-    `labels` are uint8 [n, y, x].
-    """
+    """The part of a drawing on the images of one series; `labels` are uint8 [n, y, x]."""
 
     drawing: Drawing
     images: tuple[SourceImage, ...]
     labels: UInt8
-    series_number: int
-    series_description: str
 
     @property
     def values(self) -> tuple[int, ...]:
@@ -89,17 +87,11 @@ def write_key_segmentations(
 ) -> Iterator[ResultObject]:
     """Write each drawing once more, on the copies of its images."""
     images_of = {one.phase: one.images for one in copies}
-    for number, drawing in enumerate(basis.contents.drawings, start=3):
+    for drawing in basis.contents.drawings:
         images = images_of.get(drawing.phase, {})
         drawn = [z for z in images if drawing.labels[z].any()]
         if drawn:
-            part = _Part(
-                drawing,
-                tuple(images[z] for z in drawn),
-                drawing.labels[drawn],
-                basis.contents.key_number + number,
-                f"{drawing.phase.short} {drawing.words}, cardiac CAD",
-            )
+            part = _Part(drawing, tuple(images[z] for z in drawn), drawing.labels[drawn])
             yield _write(part, f"{KEY_ROLE}_{drawing.role}_{drawing.phase.name}", basis).result
 
 
@@ -120,52 +112,93 @@ def _parts(basis: ResultBasis, drawing: Drawing, index: int) -> Iterator[tuple[s
     for series in dict.fromkeys(image.cell.series_instance_uid for image in images):
         chosen = [i for i, image in enumerate(images) if image.cell.series_instance_uid == series]
         is_plain = len(stack.series_instance_uids) == 1 or series == basis.context.series_seed
-        suffix = "" if is_plain else f".{int(hashed_uid(series)[5:]) % 10**8:08d}"
-        part = _Part(
-            drawing,
-            tuple(images[i] for i in chosen),
-            labels[[drawn[i] for i in chosen]],
-            drawing.series_number,
-            f"Cardiac CAD {drawing.phase.short} {drawing.words}",
-        )
+        suffix = "" if is_plain else series_suffix(series)
+        chosen_labels = labels[[drawn[i] for i in chosen]]
+        part = _Part(drawing, tuple(images[i] for i in chosen), chosen_labels)
         yield f"{drawing.role}_{drawing.phase.name}{suffix}", part
 
 
 def _write(part: _Part, role: str, basis: ResultBasis) -> WrittenSegmentation:
-    identity = identify(role, basis)
-    built = _build(part, identity, basis)
-    _name_sources(built, part.images)
-    _fix_dimension_uid(built, identity)
+    drawing = part.drawing
+    result = _object(
+        basis,
+        identify(role, basis),
+        images=part.images,
+        pixels=_numbered(part),
+        segments=_descriptions(part, basis),
+        content_label=f"{drawing.phase.short}_{_CONTENT_LABELS[drawing.role]}",
+    )
     segments = {
         value: Segment(number, _drawn_on(part, value))
         for number, value in enumerate(part.values, start=1)
     }
-    labels = tuple(STRUCTURES[value].label for value in segments)
-    result = finished(built, identity, basis, labels)
-    return WrittenSegmentation(result, part.drawing.phase, segments)
+    return WrittenSegmentation(result, drawing.phase, segments)
 
 
-def _build(part: _Part, identity: ObjectIdentity, basis: ResultBasis) -> Dataset:
-    drawing = part.drawing
-    return hd.seg.Segmentation(
-        source_images=_in_one_frame(part, frame_of_reference_uid(basis.case.stack)),
-        pixel_array=_numbered(part),
-        segmentation_type=SegmentationTypeValues.BINARY,
-        segment_descriptions=_descriptions(part, basis),
-        series_instance_uid=identity.series_instance_uid,
-        series_number=part.series_number,
-        sop_instance_uid=identity.sop_instance_uid,
-        instance_number=basis.context.instance_number,
-        content_label=f"{drawing.phase.short}_{drawing.words.upper()}",
-        content_description=DISCLAIMER,
-        series_description=part.series_description,
-        **equipment(basis),
+def write_withdrawn_segmentation(basis: ResultBasis, identity: ObjectIdentity) -> ResultObject:
+    """Write a SEG that marks nothing, on an image of the series that the role is of."""
+    stack = basis.case.stack
+    there = [z for z, cell in enumerate(stack.sources[0]) if cell is not None]
+    images = source_images(stack, 0, there)
+    own = (
+        image
+        for image in images
+        if identity.role.endswith(series_suffix(image.cell.series_instance_uid))
+    )
+    nothing = np.zeros((1, *stack.frames.shape[2:]), np.uint8)
+    segment = SegmentDescription(
+        segment_number=1,
+        segment_label=NOTHING_DRAWN.label,
+        segmented_property_category=NOTHING_DRAWN.category,
+        segmented_property_type=NOTHING_DRAWN.code,
+        algorithm_type=SegmentAlgorithmTypeValues.AUTOMATIC,
+        algorithm_identification=_algorithm(model_of("segmentation", basis)),
+        display_color=CIELabColor.from_rgb(*NOTHING_DRAWN.colour),
+    )
+    return _object(
+        basis,
+        identity,
+        images=[next(own, images[0])],
+        pixels=nothing,
+        segments=[segment],
+        content_label="WITHDRAWN",
     )
 
 
-def _in_one_frame(part: _Part, frame_of_reference_uid: str) -> list[Dataset]:
+def _object(
+    basis: ResultBasis,
+    identity: ObjectIdentity,
+    *,
+    images: Sequence[SourceImage],
+    pixels: UInt8,
+    segments: Sequence[SegmentDescription],
+    content_label: str,
+) -> ResultObject:
+    """Make a SEG of pixels [n, y, x] that hold numbers of segments, on as many images."""
+    series_number, series_description = series_of(identity.role, basis.contents)
+    built = hd.seg.Segmentation(
+        source_images=_in_one_frame(images, frame_of_reference_uid(basis.case.stack)),
+        pixel_array=pixels,
+        segmentation_type=SegmentationTypeValues.BINARY,
+        segment_descriptions=segments,
+        series_instance_uid=identity.series_instance_uid,
+        series_number=series_number,
+        sop_instance_uid=identity.sop_instance_uid,
+        instance_number=basis.context.instance_number,
+        content_label=content_label,
+        content_description=DISCLAIMER,
+        series_description=series_description,
+        omit_empty_frames=bool(pixels.any()),
+        **equipment(basis),
+    )
+    _name_sources(built, images)
+    _fix_dimension_uid(built, identity)
+    return finished(built, identity, basis, tuple(one.segment_label for one in segments))
+
+
+def _in_one_frame(images: Sequence[SourceImage], frame_of_reference_uid: str) -> list[Dataset]:
     """Headers with one Frame of Reference UID: anonymisers are known to give each image its own."""
-    headers = [deepcopy(image.header) for image in part.images]
+    headers = [deepcopy(image.header) for image in images]
     for header in headers:
         header.FrameOfReferenceUID = frame_of_reference_uid
     return headers
@@ -181,13 +214,7 @@ def _numbered(part: _Part) -> UInt8:
 
 def _descriptions(part: _Part, basis: ResultBasis) -> Sequence[SegmentDescription]:
     phase = part.drawing.phase
-    model = model_of(part.drawing.stage, basis)
-    algorithm = hd.AlgorithmIdentificationSequence(
-        name=model.name,
-        family=AI_FAMILY,
-        version=model.version,
-        parameters={"weights_sha256": model.weights_sha256},
-    )
+    algorithm = _algorithm(model_of(part.drawing.stage, basis))
     return [
         SegmentDescription(
             segment_number=number,
@@ -203,6 +230,15 @@ def _descriptions(part: _Part, basis: ResultBasis) -> Sequence[SegmentDescriptio
         )
         for number, value in enumerate(part.values, start=1)
     ]
+
+
+def _algorithm(model: ModelUse) -> hd.AlgorithmIdentificationSequence:
+    return hd.AlgorithmIdentificationSequence(
+        name=model.name,
+        family=AI_FAMILY,
+        version=model.version,
+        parameters={"weights_sha256": model.weights_sha256},
+    )
 
 
 def _drawn_on(part: _Part, value: int) -> tuple[FrameSource, ...]:

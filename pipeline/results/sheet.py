@@ -88,6 +88,9 @@ def _write_title(pen: Pen, basis: ResultBasis) -> None:
     pen.write(f"{basis.contents.analysis}{beside}", size=9, color=FAINT)
     pen.write(f"Date of study: {date}", x=RIGHT, size=8, ha="right")
     pen.down(1.6)
+    if basis.context.replaces:
+        pen.write(basis.context.replaces, size=8, fontweight="bold", color=AMBER)
+        pen.down(1.5)
     pen.rule()
 
 
@@ -175,9 +178,8 @@ def _write_origin(pen: Pen, basis: ResultBasis) -> None:
         models += f"; of the cine {_named(beside)}"
     is_cine = isinstance(basis.case, CineCase)
     how = f"Wall thickness by the centreline method, {_SEGMENTS}." if is_cine else f"{_SEGMENTS}."
-    made = context.local_time.strftime("%Y-%m-%d %H:%M %Z")
     paragraphs = (
-        (f"{NODE_MANUFACTURER} {context.software_version}, {made}. Networks: {models}.",),
+        (f"{NODE_MANUFACTURER} {context.software_version}, {context.made}. Networks: {models}.",),
         (*range_notes(contents, named=False), _CONVENTION, how),
         (*stack_notes(basis.case), *contents.comments, *measured_slices(basis.case)),
     )

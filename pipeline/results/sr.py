@@ -38,6 +38,7 @@ from pipeline.results.common import (
 )
 from pipeline.results.measurements import Group, measurement_groups
 from pipeline.results.seg import WrittenSegmentation
+from pipeline.results.series import series_of
 from pipeline.results.source import (
     SourceImage,
     evidence_header,
@@ -56,9 +57,7 @@ def write_report(basis: ResultBasis, written: Sequence[WrittenSegmentation]) -> 
         basis,
         identify("sr", basis),
         groups=measurement_groups(basis, written),
-        images=_used_images(basis),
-        series_number=basis.contents.report_number,
-        words=f"Cardiac CAD report, {basis.contents.subject}",
+        images=used_images(basis),
         also_evidence=[seg.result.dataset for seg in written],
     )
 
@@ -69,8 +68,6 @@ def report_object(
     *,
     groups: Sequence[Group],
     images: Sequence[SourceImage],
-    series_number: int,
-    words: str,
     also_evidence: Sequence[Dataset] = (),
 ) -> ResultObject:
     """Write a TID 1500 report.
@@ -83,9 +80,6 @@ def report_object(
         What was measured.
     images : sequence of SourceImage
         Evidence, and the image library.
-    series_number : int
-    words : str
-        What it is, in the description of its series.
     also_evidence : sequence of Dataset
         Further objects that the groups refer to.
     """
@@ -94,8 +88,7 @@ def report_object(
         identity,
         _content(basis, groups, images),
         [*(evidence_header(image) for image in images), *also_evidence],
-        series_number=series_number,
-        words=words,
+        series=series_of(identity.role, basis.contents),
         incomplete=_why_partial(basis.case),
     )
 
@@ -106,11 +99,14 @@ def finished_report(
     content: MeasurementReport,
     evidence: Sequence[Dataset],
     *,
-    series_number: int,
-    words: str,
+    series: tuple[int, str],
     incomplete: str,
 ) -> ResultObject:
-    """Make an object of the content of a report; `incomplete` says why it lacks something."""
+    """Make an object of the content of a report.
+
+    `series` are number and description; `incomplete` says why the report lacks something.
+    """
+    series_number, series_description = series
     built = Comprehensive3DSR(
         evidence=evidence,
         content=_childless(content[0]),
@@ -121,8 +117,8 @@ def finished_report(
         is_complete=not incomplete,
         is_final=False,
         is_verified=False,
-        previous_versions=predecessors(identity.role, basis),
-        series_description=f"{words}, automatic, unverified",
+        previous_versions=predecessors(identity, basis),
+        series_description=series_description,
         **equipment(basis),
     )
     built["ContentSequence"] = content[0]["ContentSequence"]
@@ -245,7 +241,7 @@ def _observer(basis: Basis) -> ObservationContext:
     )
 
 
-def _used_images(basis: ResultBasis) -> tuple[SourceImage, ...]:
+def used_images(basis: ResultBasis) -> tuple[SourceImage, ...]:
     """Images of the measured slices in the phases looked at; of the first when none were found."""
     stack, relevance = basis.case.stack, basis.case.relevance
     slices = [z for z in range(len(stack.positions_mm)) if not relevance or relevance.relevant[z]]

@@ -111,6 +111,8 @@ def statements(basis: ResultBasis) -> ContainerContentItem:
 
 def _statements(basis: ResultBasis) -> Iterator[ContentItem]:
     case, contents = basis.case, basis.contents
+    if basis.context.replaces:
+        yield text_item(COMMENT, basis.context.replaces)
     for sentence in contents.findings:
         yield text_item(FINDING, sentence)
     for doubt in doubts(case):

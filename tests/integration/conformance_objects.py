@@ -86,7 +86,7 @@ _SAID: Mapping[str, str] = {
     "SeriesNumber": "see the objects",
     "SeriesDescription": "see the objects",
     "EncapsulatedDocument": "the page, PDF",
-    "ContentLabel": "ED, ES or LGE, and SEGMENTATION or EXPLANATION",
+    "ContentLabel": "ED, ES or LGE, and SEGMENTATION or EXPLANATION; or WITHDRAWN",
     "SoftwareVersions": "version of the product",
     "InstitutionName": "`[site] institution`",
     "StationName": "`[site] station_name`",

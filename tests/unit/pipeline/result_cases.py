@@ -4,9 +4,9 @@ import io
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ from pipeline.case import (
 )
 from pipeline.lge_case import LgeCase
 from pipeline.results import ResultContext, ResultObject
-from pipeline.results.common import ResultBasis
+from pipeline.results.common import EarlierObject, ResultBasis
 from pipeline.results.source import patient_study, tolerant_headers
 
 SLICES, PHASES, ROWS, COLUMNS = 6, 5, 32, 40
@@ -180,6 +180,13 @@ def disc_labels() -> np.ndarray:
     return labels
 
 
+def case_without_es() -> CineCase:
+    """The same case, but nothing is drawn at ES."""
+    labels = disc_labels()
+    labels[ES] = 0
+    return make_case(labels=labels)
+
+
 def make_stack(
     attributes: Mapping[str, Any],
     *,
@@ -290,6 +297,25 @@ def as_received(header: Dataset) -> Dataset:
 
 def with_context(**changes: Any) -> ResultContext:
     return replace(CONTEXT, **changes)
+
+
+def superseding(items: Iterable[ResultObject], **changes: Any) -> ResultContext:
+    """Context of a result that takes the place of an earlier one, of half an hour later."""
+    values = {
+        "supersedes": tuple(
+            EarlierObject(
+                one.role,
+                one.sop_instance_uid,
+                one.sop_class_uid,
+                one.series_instance_uid,
+                CONTEXT.created_at,
+            )
+            for one in items
+        ),
+        "instance_number": 2,
+        "created_at": CONTEXT.created_at + timedelta(minutes=30),
+    }
+    return with_context(**(values | changes))
 
 
 def encoded(item: ResultObject) -> bytes:

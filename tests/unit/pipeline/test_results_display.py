@@ -45,10 +45,15 @@ def make_images(case):
     return replace(case, stack=replace(case.stack, frames=frames))
 
 
+def square(case):
+    """The case with square pixels; those of the test cases are oblong."""
+    return replace(case, stack=replace(case.stack, pixel_spacing_mm=(1.4, 1.4)))
+
+
 def written(case, context=CONTEXT):
-    """What is written on key images, and these."""
+    """What is written on key images, and these; of a case with square pixels."""
     with tolerant_headers():
-        return tuple(write_display(basis_of(case, context)))
+        return tuple(write_display(basis_of(square(case), context)))
 
 
 def display(case, context=CONTEXT):
@@ -97,11 +102,53 @@ def test_key_images_hold_the_pixels_of_their_phase_and_name_their_source(objects
         assert named.ReferencedSOPInstanceUID == source.sop_instance_uid
         assert named.PurposeOfReferenceCodeSequence[0].CodeValue == "121322"
         header = stack.headers[source.sop_instance_uid]
-        for keyword in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"):
+        for keyword in ("ImagePositionPatient", "ImageOrientationPatient"):
             assert image[keyword].value == header[keyword].value
+        assert image.PixelSpacing == [1.4, 1.4]
         assert image.FrameOfReferenceUID == header.FrameOfReferenceUID
         assert image.ImageType[:2] == ["DERIVED", "PRIMARY"]
         assert float(image.TriggerTime) == source.trigger_time_ms
+
+
+def test_of_oblong_pixels_the_copies_are_square_and_what_is_drawn_goes_with_them(tmp_path):
+    """OHIF takes the sides of a pixel for each other where it draws outlines."""
+    case = make_case()
+    rows, columns = np.mgrid[: case.stack.frames.shape[2], : case.stack.frames.shape[3]]
+    frames = np.broadcast_to(70.0 * rows + columns, case.stack.frames.shape).astype(np.float32)
+    case = replace(case, stack=replace(case.stack, frames=frames))
+    with tolerant_headers():
+        items = write_display(basis_of(case))
+        found = {item.role: (item, read(item)) for item in items}
+    _, image = found["key_ed_03"]
+    down, across = case.stack.pixel_spacing_mm
+    assert (down, across) == (1.4, 1.1)
+    assert image.PixelSpacing == [1.1, 1.1]
+    assert image.DerivationDescription.endswith("interpolated to square pixels")
+    first = case.stack.headers[case.stack.sources[ED][2].sop_instance_uid]
+    assert image.ImagePositionPatient == first.ImagePositionPatient
+    assert image.Rows % 8 == 0
+    assert (image.Rows - 1) * 1.1 >= (frames.shape[2] - 1) * 1.4 - 1.1
+    assert image.Columns == frames.shape[3]
+    at = np.minimum(np.arange(image.Rows) * 1.1 / 1.4, frames.shape[2] - 1)
+    expected = 70 * at[:, None] + np.arange(image.Columns)
+    np.testing.assert_allclose(image.pixel_array, expected, atol=0.51)
+
+    labels = disc_labels()[ED, 2] == LV_CAVITY
+    mm2 = np.count_nonzero(labels) * down * across
+    seg = hd.seg.Segmentation.from_dataset(found["key_seg_ed"][1])
+    (number,) = seg.get_segment_numbers(segment_label="LV cavity")
+    (mask,) = seg.get_pixels_by_source_instance(
+        [image.SOPInstanceUID], segment_numbers=[number], assert_missing_frames_are_empty=True
+    )[..., 0]
+    assert np.count_nonzero(mask) * 1.1 * 1.1 == pytest.approx(mm2, rel=0.1)
+    (group,) = [
+        one for one in groups_of(found["key_sr_ed"][1])
+        if one.tracking_identifier == "LV cavity ED, slice 3"
+    ]  # fmt: skip
+    inside = filled(group.roi.value, mask.shape)
+    assert np.count_nonzero(inside != (mask > 0)) <= 0.05 * np.count_nonzero(mask)
+    for item, _ in found.values():
+        assert conformance_errors(item, tmp_path) == [], item.role
 
 
 def test_no_trigger_time_is_stated_that_the_source_does_not_state():
@@ -121,7 +168,7 @@ def test_each_phase_of_each_result_has_a_series_of_its_own(objects):
     assert [len(one) for one in series] == [1, 1, 1, 1]
     assert len(set().union(*series)) == 4
     words = [key_images(found, "ed")[0].SeriesDescription for found in (objects, later)]
-    assert words == ["ED key images, cardiac CAD", "ED key images, cardiac CAD, result 2"]
+    assert words == ["ED key images, cardiac CAD", "Result 2: ED key images, cardiac CAD"]
     for role in ("key_seg_ed", "key_seg_es", "key_sr_ed", "key_sr_es"):
         assert objects[role].SeriesInstanceUID == later[role].SeriesInstanceUID
         assert (objects[role].InstanceNumber, later[role].InstanceNumber) == (1, 2)

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from datetime import timedelta
 from functools import cache
 
 import numpy as np
@@ -18,7 +19,7 @@ from pipeline.companion import companion_of
 from pipeline.lge_case import LgeCase
 from pipeline.results import write_results
 from pipeline.results.codes import in_report
-from pipeline.results.common import DISCLAIMER
+from pipeline.results.common import DISCLAIMER, EarlierObject
 from pipeline.results.page import FREE_SHARE, write_page
 from pipeline.results.page_text import shown, shown_name
 from pipeline.results.panels import colour_of, draw_bullseye
@@ -81,9 +82,15 @@ CASES = {
     "doubtful": doubtful_case,
     "late enhancement": joined_case,
     "late enhancement alone": lge_case,
+    "both": lambda: lge_case(companion=companion_of([cine_findings()])),
     "nothing found": lambda: replace(make_case(), phases=None, segmentation=None, relevance=None),
     "no mask": lambda: make_case(labels=np.zeros_like(make_case().segmentation.labels)),
 }
+
+# A page that has one line more: it takes the place of an earlier one.
+LATER = with_context(
+    supersedes=(EarlierObject("pdf", "1.9", "1.9.1", "1.9.2", CONTEXT.created_at),)
+)
 
 
 @cache
@@ -113,7 +120,7 @@ def texts(case, context=CONTEXT):
 
 @pytest.mark.parametrize("name", CASES)
 def test_everything_has_room_on_the_page(name):
-    with draw_sheet(basis_of(CASES[name]())) as figure:
+    with draw_sheet(basis_of(CASES[name](), LATER)) as figure:
         FigureCanvasAgg(figure).draw()
         width, height = figure.bbox.width, figure.bbox.height
         for text in (item for part in (figure, *figure.axes) for item in part.texts):
@@ -130,7 +137,7 @@ def test_everything_has_room_on_the_page(name):
 @pytest.mark.parametrize("name", CASES)
 def test_lines_do_not_overprint(name):
     """Rows of text of one column stand clear of each other, and of the pictures."""
-    with draw_sheet(basis_of(CASES[name]())) as figure:
+    with draw_sheet(basis_of(CASES[name](), LATER)) as figure:
         FigureCanvasAgg(figure).draw()
         boxes = [(item.get_window_extent(), item.get_text()) for item in figure.texts]
         pictures = [axes.get_window_extent() for axes in figure.axes]
@@ -147,6 +154,30 @@ def test_lines_do_not_overprint(name):
 @pytest.mark.parametrize("name", CASES)
 def test_the_first_text_is_what_the_page_is(name):
     assert texts_of(name)[0] == DISCLAIMER
+
+
+def test_a_page_that_replaces_another_says_so_above_the_patient():
+    earlier = EarlierObject("sr", "1.8", "1.8.1", "1.8.2", CONTEXT.created_at - timedelta(hours=3))
+    for supersedes, words in (
+        ((), None),
+        ((replace(earlier, created_at=None),), "Replaces an earlier result."),
+        ((earlier,), "Replaces the result of 2031-07-04 21:30:15 CEST."),
+        (
+            (earlier, *LATER.supersedes),
+            "Replaces the result of 2031-07-05 00:30:15 CEST and what came before it.",
+        ),
+    ):
+        said = texts(cine_case(), with_context(supersedes=supersedes))
+        replaced = [text for text in said if text.startswith("Replaces")]
+        assert replaced == ([words] if words else [])
+        assert not words or said.index(words) < said.index("Doe, Jane")
+
+
+def test_a_page_with_two_masses_of_one_ventricle_says_why_they_differ():
+    both = " ".join(texts_of("both"))
+    assert "LV mass is stated twice: of the cine at end diastole" in both
+    for alone in ("cine", "late enhancement alone"):
+        assert not any("stated twice" in text for text in texts_of(alone))
 
 
 def test_numbers_stand_beside_their_ranges_with_the_digits_of_the_report():

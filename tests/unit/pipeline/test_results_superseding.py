@@ -1,31 +1,28 @@
 """A result that takes the place of earlier ones: what it names, and what tells it from them."""
 
 import io
-from dataclasses import replace
 
 import highdicom as hd
+import numpy as np
 import pytest
+from pydicom.uid import Comprehensive3DSRStorage, SegmentationStorage
 
+from config.schema import PROFILES
 from pipeline.results import write_results
-from pipeline.results.common import EarlierObject, result_uid
+from pipeline.results.common import result_uid
 from pipeline.results.source import tolerant_headers
 from tests.unit.pipeline.result_cases import (
     CONTEXT,
     STUDY,
+    case_without_es,
     conformance_errors,
     encoded,
     make_case,
+    series_per_slice,
+    superseding,
     with_context,
 )
-
-
-def earlier_objects(items):
-    return tuple(
-        EarlierObject(
-            item.role, item.sop_instance_uid, item.sop_class_uid, item.series_instance_uid
-        )
-        for item in items
-    )
+from tests.unit.pipeline.test_results_sr import groups, reread, statements
 
 
 @pytest.fixture(scope="module")
@@ -35,12 +32,7 @@ def first():
 
 @pytest.fixture(scope="module")
 def second(first):
-    context = with_context(
-        supersedes=earlier_objects(first),
-        instance_number=2,
-        created_at=CONTEXT.created_at.replace(hour=23),
-    )
-    return write_results(make_case(), context)
+    return write_results(make_case(), superseding(first))
 
 
 def predecessors(item):
@@ -60,7 +52,7 @@ def test_a_report_names_the_reports_it_supersedes_and_nothing_else(first, second
     ]
     third = write_results(
         make_case(),
-        with_context(supersedes=(*earlier_objects(first), *earlier_objects(second))),
+        superseding((*first, *second)),
     )
     assert [uid for _, _, uid in predecessors(third[-1])] == [
         report.sop_instance_uid,
@@ -90,21 +82,106 @@ def test_the_new_report_rests_on_the_new_segmentations(first, second):
 
 def test_what_a_segmentation_had_left_alone_counts_too(first):
     """A report that never left is not named, but the segmentation beside the new one is newer."""
-    left = tuple(one for one in earlier_objects(first) if one.role == "seg_ed")
-    items = write_results(make_case(), with_context(supersedes=left))
+    left = [one for one in first if one.role == "seg_ed"]
+    items = write_results(make_case(), superseding(left))
     assert not {one.sop_instance_uid for one in items} & {one.sop_instance_uid for one in first}
     assert predecessors(items[-1]) == []
 
 
 def test_the_order_of_what_is_superseded_decides_nothing(first):
-    earlier = earlier_objects(first)
-    uids = {
-        result_uid("sr", make_case(), replace(CONTEXT, supersedes=order))
-        for order in (earlier, earlier[::-1])
-    }
+    uids = {result_uid("sr", make_case(), superseding(order)) for order in (first, first[::-1])}
     assert len(uids) == 1
 
 
-def test_superseding_objects_conform(second, tmp_path):
-    for item in second:
+def test_a_report_says_which_result_it_replaces(first, second):
+    assert "Replaces the result of 2031-07-05 00:30:15 CEST." in statements(reread(second[-1]))
+    assert not any(text.startswith("Replaces") for text in statements(reread(first[-1])))
+
+
+@pytest.fixture(scope="module")
+def whole():
+    return write_results(make_case(), CONTEXT, PROFILES)
+
+
+@pytest.fixture(scope="module")
+def withdrawing(whole):
+    return write_results(case_without_es(), superseding(whole), PROFILES)
+
+
+def test_the_newest_of_each_series_of_masks_and_numbers_is_of_the_newest_result(whole, withdrawing):
+    newest = {one.series_instance_uid: one for one in (*whole, *withdrawing)}
+    for item in whole:
+        if item.sop_class_uid in (SegmentationStorage, Comprehensive3DSRStorage):
+            successor = newest[item.series_instance_uid]
+            assert successor in withdrawing
+            for keyword in ("Modality", "SeriesNumber", "SeriesDescription"):
+                assert successor.dataset[keyword] == item.dataset[keyword]
+    ended = [one.role for one in withdrawing[-3:]]
+    assert sorted(ended) == ["key_seg_es", "key_sr_es", "seg_es"]
+
+
+def test_a_segmentation_that_ends_a_series_marks_nothing_and_says_so(withdrawing):
+    (item,) = (one for one in withdrawing if one.role == "seg_es")
+    assert item.segments == ("Withdrawn",)
+    seg = hd.seg.segread(io.BytesIO(encoded(item)))
+    (segment,) = seg.SegmentSequence
+    assert segment.SegmentedPropertyTypeCodeSequence[0].CodeValue == "125040"
+    assert seg.pixel_array.any() == np.False_
+    (source,) = {uid for _, _, uid in seg.get_source_image_uids()}
+    assert source in make_case().stack.headers
+
+
+def test_a_report_that_ends_a_series_has_no_number_and_names_what_it_ends(whole, withdrawing):
+    (item,) = (one for one in withdrawing if one.role == "key_sr_es")
+    (ended,) = (one for one in whole if one.role == "key_sr_es")
+    assert [uid for _, _, uid in predecessors(item)] == [ended.sop_instance_uid]
+    (group,) = groups(reread(item))
+    said = {child.value for child in group.ContentSequence if child.ValueType == "TEXT"}
+    assert {"Withdrawn: the result that replaces this one has nothing in its place."} < said
+    assert not [child for child in group.ContentSequence if child.ValueType == "NUM"]
+    assert ended.sop_instance_uid not in {one.sop_instance_uid for one in withdrawing}
+
+
+def test_a_series_goes_on_when_its_masks_come_back(whole, withdrawing):
+    third = write_results(
+        make_case(), superseding((*whole, *withdrawing), instance_number=3), PROFILES
+    )
+    assert sorted(one.role for one in third) == sorted(one.role for one in whole)
+
+
+def test_a_profile_that_nobody_gets_any_more_ends_nothing(whole):
+    assert [one.role for one in write_results(make_case(), superseding(whole))] == [
+        "seg_ed",
+        "seg_es",
+        "sr",
+    ]
+
+
+def test_series_of_a_stack_that_was_joined_with_this_one_end(first):
+    """Each half of a cine that came as two stacks had a report of its own."""
+    other = write_results(make_case(), with_context(series_seed="1.2.3.4.5"))
+    items = write_results(make_case(), superseding((*first, *other)))
+    ended = {one.series_instance_uid: one for one in items[3:]}
+    assert ended.keys() == {one.series_instance_uid for one in other}
+    assert len({one.role for one in items}) == len(items)
+    report = ended[other[-1].series_instance_uid]
+    assert [uid for _, _, uid in predecessors(report)] == [other[-1].sop_instance_uid]
+    again = write_results(make_case(), superseding((*first, *other, *items), instance_number=3))
+    assert [one.role for one in again] == [one.role for one in items]
+
+
+def test_slices_with_a_series_each_lose_theirs_alone():
+    first = write_results(make_case(series_of=series_per_slice), CONTEXT)
+    labels = make_case().segmentation.labels.copy()
+    labels[:, 4] = 0
+    items = write_results(make_case(series_of=series_per_slice, labels=labels), superseding(first))
+    ended = [one for one in items if one.segments == ("Withdrawn",)]
+    assert len(ended) == 2
+    for one in ended:
+        (source,) = one.dataset.ReferencedSeriesSequence
+        assert source.SeriesInstanceUID == series_per_slice(4)
+
+
+def test_superseding_objects_conform(second, withdrawing, tmp_path):
+    for item in (*second, *withdrawing[-3:]):
         assert conformance_errors(item, tmp_path) == [], item.role

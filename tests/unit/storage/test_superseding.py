@@ -30,9 +30,12 @@ def test_a_first_result_supersedes_nothing(world):
 
 def test_a_delivered_result_is_superseded_and_known_in_full(world):
     world.complete("1.1")
+    made = world.now
     world.deliver()
+    world.later(minutes=5)
     grow(world)
     (earlier,) = world.claim().supersedes
+    assert earlier.created_at == made
     assert (earlier.role, earlier.sop_instance_uid, earlier.series_instance_uid) == (
         "sr",
         "2.25.1",
