@@ -4,22 +4,19 @@ One heart has a scar, and its late enhancement comes first; the other has none, 
 Both are synthetic: of patients no late enhancement is at hand as DICOM.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from pydicom import Dataset, dcmread
+from pydicom import Dataset
 
-from dicom_node.phantom_lge import write_lge_study
-from dicom_node.status import NodeStatus
 from pipeline.findings import SeriesFindings
 from pipeline.stages.scar_biomarkers import SCAR
 from pipeline.stages.transmurality import TRANSMURALITY
-from storage.states import StackState
-from tests.acceptance.node import RunningNode, routed, storescu
+from tests.acceptance.joined import both, joined_findings
+from tests.acceptance.node import RunningNode, storescu
 from tests.acceptance.studies import (
     SR,
     as_reported,
@@ -27,14 +24,12 @@ from tests.acceptance.studies import (
     reported,
     returned,
     sentences,
-    small_study,
     values,
 )
 from tests.integration.peers import Orthanc, dcmtk
 from tests.unit.pipeline.result_cases import errors_of_file
 
 SCARRED, HEALTHY = 1, 2  # seeds
-FORM = {"rows": 176, "columns": 176, "pixel_spacing_mm": (1.8, 1.8)}
 # Of the truth: what the outlines of a network may add to the 10 % of a method.
 MASS_BOUNDS = {"network": 0.25, "2sd": 0.35, "5sd": 0.3, "fwhm": 0.25}
 GRAMS_PER_ML = 1.055
@@ -69,35 +64,13 @@ def healthy(node: RunningNode, archive: Orthanc, tmp_path_factory: Any) -> Measu
 def measured(node: RunningNode, archive: Orthanc, folder: Path, order: tuple[str, str]) -> Measured:
     """Send cine and late enhancement, the second when results of the first have gone out."""
     scar = order[0] == "lge"
-    seed = SCARRED if scar else HEALTHY
-    cine = small_study(folder / "cine", seed)
-    header = dcmread(cine.files[0], stop_before_pixels=True)
-    same = {name: header[name].value for name in ("StudyInstanceUID", "FrameOfReferenceUID")}
-    truth = write_lge_study(folder / "lge", seed, header=same, scar=scar, **FORM)
-    files = {"cine": cine.files, "lge": sorted((folder / "lge").glob("*.dcm"))}
+    study = both(folder, SCARRED if scar else HEALTHY, scar=scar)
+    uid, files = study.cine.uid, {"cine": study.cine.files, "lge": study.lge}
     for count, pipeline in enumerate(order, start=1):
         storescu(files[pipeline], node.address)
-        status = node.wait_for(lambda now, n=count: len(findings(now, cine.uid)) == n, 300)
-    found = findings(status, cine.uid)
-    return Measured(
-        json.loads(truth.read_text()), found["cine"], found["lge"], returned(archive, cine.uid)
-    )
-
-
-def findings(status: NodeStatus, study_instance_uid: str) -> dict[str, SeriesFindings]:
-    """Findings by pipeline, once all results are delivered and joined; else none."""
-    stacks = routed(status, study_instance_uid)
-    found = {one.findings.pipeline: one.findings for one in stacks if one.findings is not None}
-    settled = all(one.state is StackState.COMPLETED for one in stacks)
-    joined = set(found) != {"cine", "lge"} or found["lge"].joined_report_uid == uid_of_report(
-        found["cine"]
-    )
-    is_settled = settled and joined and not any(box.pending for box in status.outbox)
-    return found if is_settled else {}
-
-
-def uid_of_report(found: SeriesFindings) -> str:
-    return next(one.sop_instance_uid for one in found.objects if one.role == "sr")
+        status = node.wait_for(lambda now, n=count: len(joined_findings(now, uid)) == n, 300)
+    found = joined_findings(status, uid)
+    return Measured(study.truth, found["cine"], found["lge"], returned(archive, uid))
 
 
 @pytest.mark.parametrize("name", ["scarred", "healthy"])

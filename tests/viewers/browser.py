@@ -24,16 +24,19 @@ _OPTIONS = (
 )
 _SIZE = {"width": 1280, "height": 800}
 _PATIENCE_S = 120.0
-# The viewport, its canvas, and where the corners of the shown image lie on the page.
+# The viewport, its canvas, and where the corners of the shown image lie on the page: its own
+# imageToWorldCoords mistakes the sides of a pixel for each other.
 _SHOWN = """() => {
   const [engine] = cornerstone.getRenderingEngines();
   const viewport = engine.getViewports()[0];
   const imageId = viewport.getCurrentImageId();
   const {left, top} = viewport.canvas.getBoundingClientRect();
-  const {rows, columns} = cornerstone.metaData.get('imagePlaneModule', imageId);
-  const {imageToWorldCoords} = cornerstone.utilities;
-  const onPage = corner => {
-    const [x, y] = viewport.worldToCanvas(imageToWorldCoords(imageId, corner));
+  const plane = cornerstone.metaData.get('imagePlaneModule', imageId);
+  const {rows, columns, rowPixelSpacing: down, columnPixelSpacing: across} = plane;
+  const onPage = ([column, row]) => {
+    const [x, y] = viewport.worldToCanvas([0, 1, 2].map(i => plane.imagePositionPatient[i]
+      + plane.rowCosines[i] * across * (column - 0.5)
+      + plane.columnCosines[i] * down * (row - 0.5)));
     return [x + left, y + top];
   };
   return {
@@ -55,7 +58,10 @@ _LABELMAPS = """label => {
   });
 }"""
 _SERIES = """() => services.displaySetService.getActiveDisplaySets().map(
-  one => [one.Modality, one.SeriesDescription, one.displaySetInstanceUID])"""
+  one => [one.Modality, one.SeriesDescription, one.displaySetInstanceUID, one.SOPInstanceUID])"""
+
+_DOCUMENT = """address => fetch(address).then(answer => answer.arrayBuffer()).then(
+  content => btoa(Array.from(new Uint8Array(content), one => String.fromCharCode(one)).join('')))"""
 
 
 @dataclass(frozen=True)
@@ -118,16 +124,23 @@ class Viewer:
 
     def series(self) -> set[tuple[str, str]]:
         """Modality and description of each series in the list."""
-        return {(modality, words) for modality, words, _ in self.page.evaluate(_SERIES)}
+        return {(modality, words) for modality, words, *_ in self.page.evaluate(_SERIES)}
 
-    def show(self, modality: str, description: str) -> None:
-        """Double-click a series in the list."""
-        (uid,) = [
-            uid
-            for kind, words, uid in self.page.evaluate(_SERIES)
+    def listed(self, modality: str, description: str) -> dict[str | None, str]:
+        """Entries of the list that are called so, by the object that the viewer takes for each."""
+        return {
+            sop: entry
+            for kind, words, entry, sop in self.page.evaluate(_SERIES)
             if (kind, words) == (modality, description)
-        ]
-        self.page.locator(f"#thumbnail-{uid}").dblclick()
+        }
+
+    def show(self, modality: str, description: str, sop_instance_uid: str | None = None) -> None:
+        """Double-click a series in the list; of several called so that of an object."""
+        found = self.listed(modality, description)
+        if sop_instance_uid is not None:
+            found = {sop_instance_uid: found[sop_instance_uid]}
+        (entry,) = found.values()
+        self.page.locator(f"#thumbnail-{entry}").dblclick()
 
     def shown(self) -> Shown:
         """Which image is shown, and where."""
@@ -164,6 +177,12 @@ class Viewer:
                 "svg.svg-layer text tspan", "lines => lines.map(line => line.textContent.trim())"
             )
         )
+
+    def document(self) -> bytes:
+        """The PDF that is shown."""
+        shown = self.page.query_selector("object[type='application/pdf']")
+        content = shown and self.page.evaluate(_DOCUMENT, shown.get_attribute("data"))
+        return base64.b64decode(content or "")
 
     def next_outline(self) -> None:
         self.page.locator("[data-cy=viewport-action-arrows-right]").click()
