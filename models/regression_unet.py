@@ -50,7 +50,7 @@ class RegressionUNet(nn.Module):
         Channels at full resolution; they double at each level below.
     """
 
-    def __init__(self, width: int = 16) -> None:
+    def __init__(self, width: int = 8) -> None:
         super().__init__()
         self.body = UNet3D(width, _LEVELS, classes=1)
 

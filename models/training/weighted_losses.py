@@ -55,9 +55,9 @@ def regression_loss(
     output: RegressionOutput,
     true_ml: Tensor,
     slice_spacing_mm: Tensor,
+    box_mm: Tensor,
     *,
     spacing_mm: float,
-    box_mm: float,
     floor_mm2: float,
 ) -> Tensor:
     """Mean absolute errors of volume (ml) and, 100-fold, of pi-hat; 1e-3 of the activations.
@@ -69,16 +69,22 @@ def regression_loss(
     ----------
     output : RegressionOutput
     true_ml, slice_spacing_mm : float tensor [n]
+    box_mm : float tensor [n]
+        Side of the scanning box of each sample.
     spacing_mm : float
         Of the map's pixels.
-    box_mm : float
-        Side of the scanning box.
     floor_mm2 : float
     """
-    found = scan(output.cam, spacing_mm, box_mm)
-    volume_error = (volume_ml(found, slice_spacing_mm) - true_ml).abs().mean()
-    counted = (found.area_mm2.detach() > floor_mm2).float()
-    pi_error = (counted * (found.pi_hat - math.pi).abs()).sum() / counted.sum().clamp(min=1)
+    scans = [
+        scan(one[None], spacing_mm, box)
+        for one, box in zip(output.cam, box_mm.tolist(), strict=True)
+    ]
+    pairs = zip(scans, slice_spacing_mm[:, None], strict=True)
+    found_ml = torch.cat([volume_ml(found, spacing) for found, spacing in pairs])
+    volume_error = (found_ml - true_ml).abs().mean()
+    counted = torch.cat([one.area_mm2 for one in scans]).detach() > floor_mm2
+    pi_errors = (torch.cat([one.pi_hat for one in scans]) - math.pi).abs()
+    pi_error = (counted * pi_errors).sum() / counted.sum().clamp(min=1)
     activity = output.bottleneck.float().abs().flatten(1).sum(dim=1)
     activity = activity + output.cam.flatten(1).sum(dim=1)
     return volume_error + 100 * pi_error + 1e-3 * activity.mean()

@@ -16,7 +16,7 @@ SHIPPED = {
     "unet_3d": {"width": 16},
     "pspunet": {"width": 8},
     "ed_es_detector": {},
-    "regression_unet": {"width": 16},
+    "regression_unet": {"width": 8},
 }
 SMALL = {
     "unet_3d": ({"width": 4}, (2, 1, 3, 48, 32)),
