@@ -39,6 +39,7 @@ from pipeline.results.pen import (
     SMALL_LINE,
     Pen,
 )
+from pipeline.results.source import as_text
 from pipeline.results.statements import measured_slices, range_notes, stack_notes
 
 if TYPE_CHECKING:
@@ -98,13 +99,13 @@ def _write_patient(pen: Pen, basis: ResultBasis) -> None:
     patient, of = basis.patient_study, basis.contents.demographics
     facts = {one.name: one for one in basis.contents.biomarkers}
     pen.write("Name", color=FAINT)
-    pen.write(_cut(shown_name(str(patient.PatientName)), 80), x=LEFT + 0.075)
+    pen.write(_cut(shown_name(as_text(patient.PatientName)), 80), x=LEFT + 0.075)
     pen.down(1.15)
     columns = (
         (
-            ("ID", _cut(shown(patient.PatientID) or "not stated", 36)),
+            ("ID", _cut(shown(as_text(patient.PatientID)) or "not stated", 36)),
             ("Born", shown_date(patient.PatientBirthDate)),
-            ("Accession", _cut(shown(patient.AccessionNumber) or "not stated", 36)),
+            ("Accession", _cut(shown(as_text(patient.AccessionNumber)) or "not stated", 36)),
         ),
         (
             ("Sex", SEXES.get(of.sex or "", "unknown")),

@@ -44,6 +44,8 @@ _TYPE_3 = (
     "StudyDescription",
 )
 _SEXES = ("M", "F", "O")
+# Code extensions (PS3.5 6.1.2.5), such as pydicom leaves in text of ISO 2022 IR 58 that it decodes.
+_ESCAPE = re.compile(r"\x1b[$()-]{1,2}[@-Z]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,11 +264,17 @@ def frame_value(source: Dataset, cell: FrameSource, functional_group: str, keywo
     return None
 
 
-def _text(header: Dataset, keyword: str) -> str:
-    value = header.get(keyword)
+def as_text(value: Any) -> str:
+    """Value of an attribute as one text; several, as of an ID with a backslash, divided by it."""
     several = value if isinstance(value, MultiValue) else [value]
-    text = "\\".join("" if part is None else str(part) for part in several)
-    return text if header.get("SpecificCharacterSet") else _undeclared(text)
+    return "\\".join("" if part is None else str(part) for part in several)
+
+
+def _text(header: Dataset, keyword: str) -> str:
+    text = as_text(header.get(keyword))
+    if header.get("SpecificCharacterSet"):
+        return _ESCAPE.sub("", text)
+    return _undeclared(text)
 
 
 def _undeclared(text: str) -> str:

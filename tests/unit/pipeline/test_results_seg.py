@@ -328,16 +328,20 @@ NAMES = {
     "Latin-1": ("ISO_IR 100", "Müller^Zoë", None),
     "Greek": ("ISO_IR 126", "Διονυσιος", None),
     "Japanese": (["", "ISO 2022 IR 87"], "Yamada^Tarou=山田^太郎=やまだ^たろう", None),
-    "undeclared Latin-1": (None, "Müller^Zoë", "latin-1"),
-    "undeclared UTF-8": (None, "Müller^Zoë", "utf-8"),
+    "Chinese": (
+        ["", "ISO 2022 IR 58"],
+        "Zhang^XiaoDong=张^小东",
+        b"Zhang^XiaoDong=\x1b$)A\xd5\xc5^\x1b$)A\xd0\xa1\xb6\xab",
+    ),
+    "undeclared Latin-1": (None, "Müller^Zoë", "Müller^Zoë".encode("latin-1")),
+    "undeclared UTF-8": (None, "Müller^Zoë", "Müller^Zoë".encode()),
     "ASCII": (None, "Doe^Jane", None),
 }
 
 
 @pytest.mark.parametrize(("declared", "name", "raw"), NAMES.values(), ids=NAMES)
 def test_patient_name_survives_in_any_character_set(declared, name, raw):
-    value = name.encode(raw) if raw else name
-    case = make_case(header={"SpecificCharacterSet": declared, "PatientName": value})
+    case = make_case(header={"SpecificCharacterSet": declared, "PatientName": raw or name})
     for item in write_results(case, CONTEXT):
         dataset = read(item)
         assert dataset.SpecificCharacterSet == "ISO_IR 192"
