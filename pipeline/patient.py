@@ -19,6 +19,8 @@ from pipeline.case import Biomarker
 HEIGHT_RANGE_M = (0.3, 2.5)
 WEIGHT_RANGE_KG = (1.0, 350.0)
 HEART_RATE_RANGE_BPM = (20.0, 220.0)
+# Rates of which one is more than this times the other are not of the same beats.
+RATES_AGREE = 1.2
 OLDEST_YEARS = 120
 # What a stated age may differ from that by the dates, as it is rounded in one way or another.
 AGE_TOLERANCE_YEARS = 1
@@ -145,7 +147,8 @@ def heart_rate(headers: Mapping[str, Dataset]) -> Biomarker:
     """Heart rate (/min): median HeartRate, else 60000 over the median NominalInterval (ms).
 
     Enhanced MR states both in its Cardiac Synchronization functional group (PS3.3 C.7.6.16.2.7),
-    the interval as RRIntervalTimeNominal. Withheld where neither gives 20 to 220 /min.
+    the interval as RRIntervalTimeNominal. Withheld where neither gives 20 to 220 /min, or where
+    both do and contradict each other: nobody knows which one the cardiac output would need.
     """
     rates = list(numbers(headers.values(), "HeartRate", group=_SYNCHRONISATION))
     intervals = list(
@@ -157,14 +160,15 @@ def heart_rate(headers: Mapping[str, Dataset]) -> Biomarker:
     candidates = [median(rates)] if rates else []
     if intervals and median(intervals) > 0:
         candidates.append(60000 / median(intervals))
-    for rate in candidates:
-        if low <= rate <= high:
-            return Biomarker("heart_rate", float(rate), "/min")
-    reason = (
-        f"the heart rate in the images is not within {low:g} to {high:g} /min"
-        if rates or intervals
-        else "the images state no heart rate"
-    )
+    plausible = [float(rate) for rate in candidates if low <= rate <= high]
+    if plausible and max(plausible) <= RATES_AGREE * min(plausible):
+        return Biomarker("heart_rate", plausible[0], "/min")
+    if plausible:
+        reason = "heart rate and length of the beat in the images contradict each other"
+    elif rates or intervals:
+        reason = f"the heart rate in the images is not within {low:g} to {high:g} /min"
+    else:
+        reason = "the images state no heart rate"
     return Biomarker("heart_rate", None, "/min", reason)
 
 

@@ -16,12 +16,13 @@ from pipeline.case import (
     SEGMENT_LABELS,
     Biomarker,
     CineCase,
+    CineStack,
     Float64,
     ModelUse,
     ShortAxisStack,
     UInt8,
 )
-from pipeline.patient import body_surface_area, heart_rate
+from pipeline.patient import RATES_AGREE, body_surface_area, heart_rate
 from pipeline.stages.curve import PEAK_RATES, peak_rates
 
 MYOCARDIAL_DENSITY_G_PER_ML = 1.055
@@ -68,7 +69,7 @@ class Quantify:
         right = _ventricle("rv", RV_CAVITY, float(rv[ed]), float(rv[es]))
         volume = _segmented("lv_mass", LV_MYOCARDIUM, float(myocardium[ed]), "end diastole")
         mass = _derived("lv_mass", "g", lambda ml: ml * MYOCARDIAL_DENSITY_G_PER_ML, volume)
-        rate, area = heart_rate(stack.headers), body_surface_area(stack.headers)
+        rate, area = _rate(stack), body_surface_area(stack.headers)
         output = _derived("cardiac_output", "l/min", lambda sv, bpm: sv * bpm / 1000, left[2], rate)
         measured = (*left, mass, *right, output)
         return replace(
@@ -82,6 +83,20 @@ class Quantify:
                 *_indexed(measured, area),
             ),
         )
+
+
+def _rate(stack: CineStack) -> Biomarker:
+    """Heart rate as stated, unless the images go on for longer than a beat of that rate lasts."""
+    stated, last_ms = heart_rate(stack.headers), float(stack.trigger_times_ms.max())
+    if stated.value is None or stack.times_are_estimates:
+        return stated
+    if last_ms <= RATES_AGREE * 60000 / stated.value:
+        return stated
+    reason = (
+        f"the images go on to {last_ms:.0f} ms after the R wave, "
+        f"longer than a beat lasts at the stated {stated.value:.0f} /min"
+    )
+    return replace(stated, value=None, withheld=reason)
 
 
 def volume_curve_ml(labels: UInt8, code: int, stack: ShortAxisStack) -> Float64:

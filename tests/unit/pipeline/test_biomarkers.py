@@ -148,6 +148,17 @@ def test_an_unknown_fact_withholds_what_needs_it_and_only_that(without, said, na
     assert all(f"no {said}" in withheld(case, name) for name in names)
 
 
+@pytest.mark.parametrize(("rate", "is_known"), [("94", True), ("96", False)])
+def test_images_beyond_the_beat_contradict_the_heart_rate(rate, is_known):
+    """20 phases of 40 ms: the last is 760 ms after the R wave, 1.2 beats of 94.7 /min."""
+    labels = blocks(*[(100, 90, 80), (60, 90, 50)] * 10)
+    case = quantify(labels, {"1.2": header(**(ADULT | {"HeartRate": rate}))})
+    lost = {one.name for one in case.biomarkers if one.value is None}
+    needing = {"heart_rate", "cardiac_output", "cardiac_output_index"}
+    assert lost == (set() if is_known else needing)
+    assert is_known or "longer than a beat" in withheld(case, "cardiac_output")
+
+
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.tuples(*[st.integers(0, 130)] * 3), min_size=2, max_size=2))
 def test_a_value_is_finite_or_withheld_never_both(volumes):

@@ -81,7 +81,8 @@ def test_a_size_that_is_no_number_counts_as_absent(value):
         (["0", "0"], ["800", "800"], 75),
         (["19"], ["1000"], 60),
         (["221"], ["1000"], 60),
-        (["20"], ["1000"], 20),
+        (["20"], ["3000"], 20),
+        (["60"], ["835"], 60),
         (["220"], [], 220),
     ],
 )
@@ -102,6 +103,8 @@ def test_heart_rate_from_the_rate_else_from_the_interval(rates, intervals, expec
         ({"NominalInterval": "0"}, "not within 20 to 220"),
         ({"HeartRate": "300", "NominalInterval": "100"}, "not within 20 to 220"),
         ({"NominalInterval": "4000"}, "not within 20 to 220"),
+        ({"HeartRate": "45", "NominalInterval": "652"}, "contradict each other"),
+        ({"HeartRate": "60", "NominalInterval": "1210"}, "contradict each other"),
     ],
 )
 def test_heart_rate_is_withheld_rather_than_guessed(attributes, reason):
@@ -116,12 +119,12 @@ def test_heart_rate_of_enhanced_mr():
 
     frames = [group(HeartRate=58.0), group(HeartRate=60.0), group(HeartRate=61.0)]
     enhanced = header(
-        SharedFunctionalGroupsSequence=Sequence([group(RRIntervalTimeNominal=500.0)]),
+        SharedFunctionalGroupsSequence=Sequence([group(RRIntervalTimeNominal=1100.0)]),
         PerFrameFunctionalGroupsSequence=Sequence(frames),
     )
     assert heart_rate(headers(enhanced)).value == 60
     del enhanced.PerFrameFunctionalGroupsSequence
-    assert heart_rate(headers(enhanced)).value == 120
+    assert heart_rate(headers(enhanced)).value == pytest.approx(54.545, abs=1e-3)
 
 
 @pytest.mark.parametrize(
