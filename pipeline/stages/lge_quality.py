@@ -9,6 +9,7 @@ import numpy as np
 from config.quality import LgeQualitySettings
 from pipeline.case import LV_CAVITY, LV_MYOCARDIUM, ModelUse, QualityFinding, Verdict
 from pipeline.lge_case import LgeCase
+from pipeline.patient import body_surface_area
 from pipeline.scar import SEED_SHARE
 from pipeline.stages.coverage import check_coverage
 from pipeline.stages.known_error import check_known_scar_error
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 # 2 SD includes what is only greyish, by nature, and is not compared.
 _ALL = (*OUTLINED, *TRANSMURALITY)
+_SAME_BODY_M2 = 0.01  # as precisely as the report states it
 _COMPARED = ("network", "5sd", "fwhm")
 
 
@@ -58,6 +60,7 @@ class CheckScar:
             *outlined,
             *check_thresholds(case),
             *check_agreement(case, limits),
+            *check_body(case),
             check_known_scar_error(self._card, limits),
         )
         return withhold(replace(case, quality=findings))
@@ -80,6 +83,29 @@ def check_thresholds(case: LgeCase) -> Iterator[QualityFinding]:
     else:
         reason = "remote myocardium was found"
         yield QualityFinding("remote_myocardium", Verdict.OK, reason)
+
+
+def check_body(case: LgeCase) -> Iterator[QualityFinding]:
+    """`body_agreement`: the cine, whose indexed values the report takes in, states the same body.
+
+    The report states height and weight of these images beside them.
+    """
+    beside = case.companion.biomarkers if case.companion else ()
+    of_cine = next((one.value for one in beside if one.name == "bsa"), None)
+    here = body_surface_area(case.stack.headers).value
+    if of_cine is None or here is None:
+        return
+    apart = abs(of_cine - here)
+    if apart > _SAME_BODY_M2:
+        reason = (
+            "height and weight differ between cine and late enhancement: the indexed values are "
+            f"those of {of_cine:.2f} m2, these images state {here:.2f} m2"
+        )
+        indexed = ("bsa", *(one.name for one in beside if one.name.endswith("_index")))
+        yield QualityFinding("body_agreement", Verdict.REVIEW, reason, apart, concerns=indexed)
+    else:
+        reason = "cine and late enhancement state the same body surface"
+        yield QualityFinding("body_agreement", Verdict.OK, reason, apart)
 
 
 def check_agreement(case: LgeCase, limits: LgeQualitySettings) -> Iterator[QualityFinding]:

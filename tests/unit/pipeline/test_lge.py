@@ -232,6 +232,25 @@ def test_without_septum_segments_are_withheld(cine, change, words):
     assert words in withheld(found, "transmurality_1")
 
 
+@pytest.mark.parametrize(
+    ("share", "verdict"), [(1.0, Verdict.OK), (0.8, Verdict.REVIEW), (None, None)]
+)
+def test_another_body_than_that_of_the_cine_is_to_be_reviewed(cine, share, verdict):
+    """The page would state the weight of one series beside values indexed by that of the other."""
+    companion = companion_of([cine])
+    bodies = tuple(
+        replace(one, value=share and share * one.value, withheld=None if share else "unknown")
+        for one in companion.biomarkers
+        if one.name == "bsa"
+    )
+    rest = tuple(one for one in companion.biomarkers if one.name != "bsa")
+    found = lge_case(companion=replace(companion, biomarkers=(*rest, *bodies)))
+    told = {one.check: one for one in found.quality}.get("body_agreement")
+    assert (told and told.verdict) == verdict
+    if verdict is Verdict.REVIEW:
+        assert {"bsa", "lv_edv_index"} <= set(told.concerns)
+
+
 def test_a_cine_that_does_not_taper_gives_no_septum(cine):
     labels = drawn_labels(phases=10)
     labels[:] = labels[:, 6:7]
