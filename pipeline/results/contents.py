@@ -309,7 +309,8 @@ def _lge_images(case: LgeCase) -> Iterator[str]:
     stack = case.stack
     kind = "phase-sensitive images" if stack.phase_sensitive else "magnitude images"
     times = [time for time in stack.inversion_times_ms if time is not None]
-    stated = f", inversion times {min(times):.0f} to {max(times):.0f} ms" if times else ""
+    span = list(dict.fromkeys(f"{limit(times):.0f}" for limit in (min, max))) if times else []
+    stated = f", inversion time {' to '.join(span)} ms" if span else ""
     yield (
         f"Measured on {kind}{stated}. The mass of the scar includes no-reflow, that of the LV "
         "both; each has a segment of its own."

@@ -1,7 +1,7 @@
 """Text of the page: what its font can draw, and what it says in few words."""
 
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -95,16 +95,29 @@ def overall(basis: ResultBasis) -> tuple[Verdict, str]:
 
 
 def reasons(basis: ResultBasis) -> Iterator[str]:
-    """What speaks against numbers, and why some are not there; the gravest first."""
+    """What speaks against numbers, and why some are not there; the gravest first.
+
+    What only needs more than the images, as indices a height, is said last.
+    """
     contents = basis.contents
     yield from contents.findings
     not_computed = _not_computed(contents.biomarkers)
-    for reason, names in not_computed.items():
-        more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
-        yield f"Not computed, because {reason}: {', '.join(names[:_MOST_NAMES])}{more}."
+    grave = {why for why, names in not_computed.items() if not all(map(_needs_more, names))}
+    yield from (_in_words(why, not_computed[why]) for why in not_computed if why in grave)
     for doubt in doubts(basis.case):
         if not any(reason in doubt for reason in not_computed):
             yield doubt
+    yield from (_in_words(why, not_computed[why]) for why in not_computed if why not in grave)
+
+
+def _needs_more(name: str) -> bool:
+    return name in (*_NEED_MORE, "heart_rate", "bsa") or name.endswith("_index")
+
+
+def _in_words(reason: str, names: Sequence[str]) -> str:
+    meanings = ", ".join(QUANTITIES[name].code.meaning for name in names[:_MOST_NAMES])
+    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    return f"Not computed, because {reason}: {meanings}{more}."
 
 
 def _not_computed(biomarkers: tuple[Biomarker, ...]) -> Mapping[str, list[str]]:
@@ -113,5 +126,5 @@ def _not_computed(biomarkers: tuple[Biomarker, ...]) -> Mapping[str, list[str]]:
     for one in biomarkers:
         by_segment = one.name.rpartition("_")[2].isdigit()
         if one.withheld and not by_segment:
-            grouped.setdefault(one.withheld, []).append(QUANTITIES[one.name].code.meaning)
+            grouped.setdefault(one.withheld, []).append(one.name)
     return grouped

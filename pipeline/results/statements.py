@@ -49,7 +49,8 @@ CHECK_TITLES: Mapping[str, str] = {
     "left_ventricle": "Left ventricle",
     "remote_myocardium": "Remote myocardium",
     "scar_agreement": "Scar by different methods",
-    "scar_known_error": "Scar accuracy",
+    "body_agreement": "Body surface of cine and late enhancement",
+    "scar_known_error": "Scar, error of the network on test patients",
     "slice_spacing": "Distance of the slices",
     "volume_plausibility": "Ventricular volumes",
     "short_axis_plane": "Short-axis plane",
@@ -78,9 +79,9 @@ CHECK_TITLES: Mapping[str, str] = {
     "mass_conservation": "Myocardium at end diastole and end systole",
     "lv_volume_agreement": "LV volumes by regression and by segmentation",
     "ecg_page": "Page of the document",
-    "lv_known_error": "LV accuracy",
-    "lv_mass_known_error": "LV mass accuracy",
-    "rv_known_error": "RV accuracy",
+    "lv_known_error": "LV, error of the network on test patients",
+    "lv_mass_known_error": "LV mass, error of the network on test patients",
+    "rv_known_error": "RV, error of the network on test patients",
 }
 _VERDICTS: Mapping[Verdict, str] = {
     Verdict.REVIEW: "to be reviewed",

@@ -20,7 +20,7 @@ LENGTH_PER_DIAMETER = 1.12
 # patients, tau is 0.47 to 1, always with the right sign.
 _TAPERS = 0.3
 _FEWEST_SLICES = 3
-UNKNOWN_ENDS = "which end of the stack is the apex does not show"
+UNKNOWN_ENDS = "the images do not show which end of the stack is the apex"
 
 
 def check_coverage(

@@ -113,7 +113,7 @@ def test_images_and_what_was_left_out_are_told():
     )
     case = lge_case(left_out=left_out, phase_sensitive=True)
     told = " ".join(statements(reread(write_results(case, CONTEXT)[-1])))
-    assert "Measured on phase-sensitive images, inversion times 300 to 300 ms" in told
+    assert "Measured on phase-sensitive images, inversion time 300 ms" in told
     assert "Left out: 2 images, a later image of it counts." in told
     assert "Late enhancement slices taken to show the left ventricle, and measured: 2, 3," in told
 

@@ -242,6 +242,11 @@ def test_what_is_withheld_is_named_with_its_reason():
     assert "Not computed, because the images state no height: BSA." in said
     assert said.count("not computed") == 1
     assert "Basal coverage, to be reviewed: the stack may stop inside the LV." in said
+    places = [
+        next(place for place, text in enumerate(said) if start in text)
+        for start in ("no RV at ED", "Basal coverage", "state no height")
+    ]
+    assert places == sorted(places)
 
 
 def test_numbers_to_be_reviewed_are_marked():
@@ -490,6 +495,15 @@ def test_a_name_in_any_script_survives_and_is_never_drawn_as_boxes(declared, nam
         assert {str(read(item).PatientName) for item in items} == {name}
     assert [item.role for item in items] == ["page", "pdf", "seg_ed", "seg_es", "sr"]
     assert on_page in texts(case)
+
+
+def test_an_identity_with_a_backslash_is_kept_and_drawn():
+    """It parts values where it has no place (PS3.5 6.2), and is sent all the same."""
+    with tolerant_headers():
+        case = cine_case(header={"PatientID": "WARD\\7", "AccessionNumber": "A\\1"})
+        items = write_page(basis_of(case))
+        assert {"WARD\\7", "A\\1"} <= set(texts(case))
+    assert all(read(item).PatientID == ["WARD", "7"] for item in items)
 
 
 @pytest.mark.parametrize(

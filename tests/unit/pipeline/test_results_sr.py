@@ -478,7 +478,9 @@ def test_a_number_known_to_be_biased_says_so_beside_it(tmp_path):
         if child.ValueType == "TEXT" and child.value == f"To be reviewed: {reason}."
     }
     assert beside == {"RV cavity ES"}  # the index has no number
-    assert f"RV accuracy, to be reviewed: {reason}." in statements(reread(item))
+    assert f"RV, error of the network on test patients, to be reviewed: {reason}." in statements(
+        reread(item)
+    )
     assert conformance_errors(item, tmp_path) == []
 
 
