@@ -40,6 +40,7 @@ from pipeline.results.codes import (
     in_report,
 )
 from pipeline.results.normal_ranges import Assessment, assess
+from pipeline.results.source import valid_text
 from pipeline.stages.biomarkers import ED_WALL, ES_WALL, THICKENING
 from pipeline.stages.curve import PEAK_RATES
 from pipeline.stages.wall import LITTLE_THICKENING_MM, little_thickening
@@ -184,11 +185,19 @@ def _cine(case: CineCase) -> Contents:
         ),
         derived=(*CINE_DERIVED, PATIENT),
         findings=(*_little_thickening(case.biomarkers),),
-        comments=(*_cine_method(case), *_cine_phases(case, phases)),
+        comments=(*_series(case), *_cine_method(case), *_cine_phases(case, phases)),
         biomarkers=case.biomarkers,
         quality=case.quality,
         demographics=demographics(case.stack.headers),
     )
+
+
+def _series(case: Case) -> Iterator[str]:
+    """Which series was measured, by the numbers under which viewers list them."""
+    stated = (valid_text(header, "SeriesNumber") for header in case.stack.headers.values())
+    numbers = sorted({int(number) for number in stated if number.isdecimal()})
+    if numbers:
+        yield f"Measured in series {', '.join(map(str, numbers))} of the study."
 
 
 CINE_DERIVED = (
@@ -284,7 +293,12 @@ def _lge(case: LgeCase) -> Contents:
             *_little_thickening(beside.biomarkers if beside else ()),
             *_cine_doubts(case),
         ),
-        comments=(*_lge_images(case), *_cine_report(case), *two_masses(case)),
+        comments=(
+            *_series(case),
+            *_lge_images(case),
+            *_cine_report(case),
+            *two_masses(case),
+        ),
         biomarkers=case.biomarkers if beside is None else (*case.biomarkers, *beside.biomarkers),
         quality=case.quality if beside is None else (*case.quality, *beside.quality),
         demographics=demographics(case.stack.headers),

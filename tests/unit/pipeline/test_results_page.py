@@ -497,6 +497,13 @@ def test_a_name_in_any_script_survives_and_is_never_drawn_as_boxes(declared, nam
     assert on_page in texts(case)
 
 
+def test_the_series_that_was_measured_is_named():
+    """Of two stacks in a study each has a report, and both are called alike."""
+    case = cine_case(header={"SeriesNumber": "12"})
+    assert any("Measured in series 12 of the study." in text for text in texts(case))
+    assert not any("Measured in series" in text for text in texts_of("cine"))
+
+
 def test_an_identity_with_a_backslash_is_kept_and_drawn():
     """It parts values where it has no place (PS3.5 6.2), and is sent all the same."""
     with tolerant_headers():
