@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from pydicom import Dataset
+from pydicom.charset import python_encoding
 from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.tag import Tag
 
@@ -35,6 +36,8 @@ UNREADABLE = (
     zlib.error,
 )
 _quiet_lock = threading.RLock()
+# Latin alphabet No. 9 (PS3.3 C.12.1.1.2), which pydicom 3.0 reads as No. 1 without a word.
+python_encoding.setdefault("ISO_IR 203", "iso8859_15")
 
 
 @contextmanager

@@ -61,6 +61,7 @@ def test_given_its_true_masks_a_synthetic_study_is_measured_to_3_percent(tmp_pat
 # As it stands in the files: escape sequences of ISO 2022, or the bytes of a code page.
 TEXT = {
     "Latin-1": ("ISO_IR 100", "Müller^Zoë", "Herz-MRT, Übersicht", b"M\xfcller"),
+    "Latin-9": ("ISO_IR 203", "Œuvrard^Zoë", "cœur, 10 €", b"\xbcuvrard"),
     "Greek": ("ISO_IR 126", "Διονυσιος^Νίκος", "καρδιά", b"\xc4\xe9\xef"),
     "Cyrillic": ("ISO_IR 144", "Иванов^Пётр", "снимок сердца", b"\xb8\xd2\xd0"),
     "Japanese": (
