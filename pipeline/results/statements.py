@@ -39,6 +39,7 @@ from pipeline.results.common import (
 from pipeline.results.contents import Contents
 from pipeline.results.source import header_notes
 from pipeline.stages.biomarkers import FUNCTION
+from pipeline.stages.coverage import apex_is_last
 
 CHECK_TITLES: Mapping[str, str] = {
     "coverage_base": "Basal coverage",
@@ -155,13 +156,25 @@ def text_item(name: Code, sentence: str) -> TextContentItem:
 
 
 def measured_slices(case: Case) -> Iterator[str]:
-    """Which slices were measured."""
+    """Which slices were measured, where they begin, and whether the LV may go on beyond them."""
     if case.relevance is None:
         return
     relevant = case.relevance.relevant
     chosen = ", ".join(str(z + 1) for z in np.flatnonzero(relevant))
     of = "Late enhancement slices" if isinstance(case, LgeCase) else "Slices"
-    yield f"{of} taken to show the left ventricle, and measured: {chosen} of {len(relevant)}."
+    begins = f"; slice 1 is at the {first}" if (first := _first_end(case)) else ""
+    said = f"taken to show the left ventricle, and measured: {chosen} of {len(relevant)}"
+    yield f"{of} {said}{begins}."
+    base = next((one for one in case.quality if one.check == "coverage_base"), None)
+    if base is not None and base.verdict is Verdict.OK and base.value is not None:
+        yield "No slice lies beyond the base: a stack cut short there would look the same."
+
+
+def _first_end(case: Case) -> str:
+    """At which end of the LV the first slice lies; empty where that does not show."""
+    if case.segmentation is None or (isinstance(case, CineCase) and case.phases is None):
+        return ""
+    return {True: "base", False: "apex", None: ""}[apex_is_last(case)]
 
 
 def range_notes(contents: Contents, *, named: bool = True) -> Iterator[str]:

@@ -18,6 +18,7 @@ from pipeline.case import (
     QualityFinding,
     Verdict,
 )
+from pipeline.results.statements import measured_slices
 from pipeline.stages.biomarkers import ED_WALL, FUNCTION, VOLUMETRIC, Quantify
 from pipeline.stages.coverage import UNKNOWN_ENDS, apex_is_last, missing_share
 from pipeline.stages.curve import PEAK_RATES
@@ -403,6 +404,21 @@ def test_a_short_ventricle_that_tapers_at_the_end_of_the_stack_is_only_reviewed(
 def test_which_end_is_the_apex(good):
     assert apex_is_last(good)
     assert apex_is_last(measure(good_labels()[:, ::-1])) is False
+
+
+def test_the_report_says_where_slices_begin_and_that_none_lies_beyond_the_base(good):
+    labels = good_labels()
+    base = np.flatnonzero(labels[0].any(axis=(1, 2)))[0]
+    said = " ".join(measured_slices(good))
+    assert "slice 1 is at the base." in said
+    assert "beyond the base" not in said
+    ended = measure(labels[:, base:])
+    assert finding(ended, "coverage_base").verdict is Verdict.OK
+    assert "No slice lies beyond the base" in " ".join(measured_slices(ended))
+    turned = " ".join(measured_slices(measure(labels[:, ::-1])))
+    assert "slice 1 is at the apex." in turned
+    unmeasured = replace(good, phases=None, segmentation=None)
+    assert "slice 1" not in " ".join(measured_slices(unmeasured))
 
 
 def test_slices_beyond_the_base_do_not_turn_the_stack_over():
